@@ -1,0 +1,10 @@
+import { defineConfig } from 'vitest/config';
+
+// oxlint-disable-next-line import/no-default-export -- what vitest reads
+export default defineConfig({
+  test: {
+    include: ['{proto,common,control-plane,node-agent,client,deploy}/{src,gen}/**/*.test.ts'],
+    pool: 'forks',
+    testTimeout: 20_000,
+  },
+});
