@@ -1,7 +1,7 @@
 #include "address.h"
 
 #include <arpa/inet.h>
-#include <stdio.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,25 +45,39 @@ int cidr_parse(const char *what, const char *text, struct cidr *ret, struct err 
 	return 0;
 }
 
+/* Value of a hexadecimal digit, or -1. */
+static int digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
 int mac_parse(const char *what, const char *text, uint8_t ret[MAC_BYTES], struct err *err)
 {
-	unsigned int byte[MAC_BYTES];
-	unsigned int any = 0;
-	int length = 0;
+	uint8_t mac[MAC_BYTES] = {0};
+	uint8_t any = 0;
+	bool good = strlen(text) == MAC_BYTES * 3 - 1;
 
-	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &byte[0], &byte[1], &byte[2], &byte[3],
-		   &byte[4], &byte[5], &length) != MAC_BYTES ||
-	    text[length] != '\0')
+	for (size_t i = 0; good && i < MAC_BYTES; i++) {
+		int high = digit(text[i * 3]), low = digit(text[i * 3 + 1]);
+
+		good = high >= 0 && low >= 0 && (i == MAC_BYTES - 1 || text[i * 3 + 2] == ':');
+		mac[i] = (uint8_t)(high * 16 + low);
+		any |= mac[i];
+	}
+	if (!good)
 		return err_set(err, -EINVAL,
 			       "cannot use %s \"%s\": must be six hexadecimal bytes with colons",
 			       what, text);
-	for (int i = 0; i < MAC_BYTES; i++)
-		any |= byte[i];
-	if ((byte[0] & 1) || any == 0)
+	if ((mac[0] & 1) || any == 0)
 		return err_set(err, -EINVAL, "cannot use %s \"%s\": must be a unicast address",
 			       what, text);
-	for (int i = 0; i < MAC_BYTES; i++)
-		ret[i] = (uint8_t)byte[i];
+	memcpy(ret, mac, MAC_BYTES);
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 /* IPv4 addresses as text and as the kernel wants them (network byte order). */
 #pragma once
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "err.h"
@@ -11,6 +12,11 @@ struct cidr {
 	struct in_addr address;
 	uint8_t prefix; /* 0..32 */
 };
+
+static inline bool cidr_equal(const struct cidr *a, const struct cidr *b)
+{
+	return a->address.s_addr == b->address.s_addr && a->prefix == b->prefix;
+}
 
 /* `what` names the field in the error's text. */
 int address_parse(const char *what, const char *text, struct in_addr *ret, struct err *err);

@@ -112,8 +112,7 @@ static int collect_foreign(const struct nlmsghdr *message, void *context, struct
 	if ((int)header->ifa_index != foreign->index || !table[IFA_LOCAL])
 		return 0;
 	memcpy(&address.address, RTA_DATA(table[IFA_LOCAL]), sizeof(address.address));
-	if (address.address.s_addr == foreign->own->address.s_addr &&
-	    address.prefix == foreign->own->prefix)
+	if (cidr_equal(&address, foreign->own))
 		return 0;
 	if (foreign->count < FOREIGN_MAX)
 		foreign->found[foreign->count++] = address;
@@ -147,7 +146,7 @@ static int drop_foreign_addresses(struct netlink *nl, int index, const struct ci
  * a message of its own in front. A kernel without IPv6 refuses to hear of the family. */
 static void no_link_local_message(struct nl_batch *batch, const char *name)
 {
-	const struct ifinfomsg header = { .ifi_family = AF_UNSPEC };
+	const struct ifinfomsg header = {.ifi_family = AF_UNSPEC};
 	size_t families, inet6;
 
 	if (access("/proc/sys/net/ipv6", F_OK) < 0)
@@ -164,9 +163,9 @@ static void no_link_local_message(struct nl_batch *batch, const char *name)
 static void up_message(struct nl_batch *batch, const char *label, const char *name, uint32_t mtu)
 {
 	const struct ifinfomsg header = {
-		.ifi_family = AF_UNSPEC,
-		.ifi_flags = IFF_UP,
-		.ifi_change = IFF_UP,
+	    .ifi_family = AF_UNSPEC,
+	    .ifi_flags = IFF_UP,
+	    .ifi_change = IFF_UP,
 	};
 
 	nl_begin(batch, label, RTM_SETLINK, 0, &header, sizeof(header));

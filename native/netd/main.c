@@ -16,7 +16,7 @@
 #include "link.h"
 
 /* The longest request: routes to some ten thousand nodes. */
-#define REQUEST_MAX (1024 * 1024)
+#define REQUEST_MAX ((size_t)1024 * 1024)
 
 /* What a quiet program keeps of its input buffer. */
 #define REQUEST_KEEP 4096

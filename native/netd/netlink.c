@@ -276,7 +276,7 @@ int nl_dump(struct netlink *nl, struct nl_batch *batch, nl_visit visit, void *co
 	result = transmit(nl, batch, err);
 	while (result == 0) {
 		char bytes[RECEIVE_BYTES] __attribute__((aligned(4)));
-		size_t length;
+		size_t length = 0;
 
 		result = receive(nl, bytes, sizeof(bytes), &length, err);
 		if (result == 0)
@@ -289,7 +289,8 @@ void nl_parse(const struct rtattr *table[], uint16_t max, const struct rtattr *f
 {
 	const struct rtattr *attribute = first;
 
-	memset(table, 0, sizeof(*table) * (max + 1U));
+	for (uint16_t i = 0; i <= max; i++)
+		table[i] = NULL;
 	for (; RTA_OK(attribute, length); attribute = RTA_NEXT(attribute, length)) {
 		uint16_t type = attribute->rta_type & NLA_TYPE_MASK;
 

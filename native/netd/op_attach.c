@@ -44,9 +44,9 @@ static int read_attachment(const struct json *request, struct attachment *ret, s
 	return result < 0 ? result : 0;
 }
 
-/* `exclusive`: the namespace is new, so an interface of this name is a left-over of another one. */
+/* When the name is taken and the namespace has no eth0, the interface is a left-over of another. */
 static int connect_veth(struct netd *netd, struct attachment *want, int netns_fd,
-			struct netlink *inside, bool exclusive, struct err *err)
+			struct netlink *inside, struct err *err)
 {
 	int eth0;
 	int result;
@@ -54,7 +54,7 @@ static int connect_veth(struct netd *netd, struct attachment *want, int netns_fd
 	want->veth.netns_fd = netns_fd;
 	leaving_forget(&netd->leaving, want->host_if);
 	result = veth_create(&netd->nl, &want->veth, err);
-	if (result == -EEXIST && (exclusive || link_index(inside, "eth0", &eth0, err) < 0)) {
+	if (result == -EEXIST && link_index(inside, "eth0", &eth0, err) < 0) {
 		result = link_delete(&netd->nl, want->host_if, err);
 		if (result == 0)
 			result = veth_create(&netd->nl, &want->veth, err);
@@ -110,7 +110,7 @@ int op_attach(struct netd *netd, const struct json *request, struct jw *reply _u
 		result = netns_socket(netd->home_fd, fd, &inside, err);
 	if (result < 0)
 		return result;
-	return connect_veth(netd, &want, fd, &inside, false, err);
+	return connect_veth(netd, &want, fd, &inside, err);
 }
 
 int op_detach(struct netd *netd, const struct json *request, struct jw *reply _unused_,
@@ -146,14 +146,14 @@ static int prepared(struct netd *netd, struct attachment *want, struct jw *reply
 			return 0;
 		result = netns_socket(netd->home_fd, fd, &inside, err);
 		if (result == 0)
-			result = connect_veth(netd, want, fd, &inside, false, err);
+			result = connect_veth(netd, want, fd, &inside, err);
 		if (result == 0)
 			tell_path(reply, want->netns, fd);
 		return result < 0 ? result : 1;
 	}
 	if (!held)
 		return 0;
-	if (memcmp(&held->address, &want->address, sizeof(held->address)) != 0) {
+	if (!cidr_equal(&held->address, &want->address)) {
 		held_drop(&netd->held, held);
 		return 0;
 	}
@@ -179,7 +179,7 @@ int op_prepare(struct netd *netd, const struct json *request, struct jw *reply, 
 		return result < 0 ? result : 0;
 	result = netns_create(netd->home_fd, &fd, &inside, err);
 	if (result == 0)
-		result = connect_veth(netd, &want, fd, &inside, true, err);
+		result = connect_veth(netd, &want, fd, &inside, err);
 	if (result < 0)
 		return result;
 	tell_path(reply, want.netns, fd);

@@ -131,7 +131,7 @@ int op_list(struct netd *netd, const struct json *request, struct jw *reply, str
 {
 	_cleanup_routes_ struct route_table routes = {.items = NULL};
 	const char *bridge;
-	int index;
+	int index = 0;
 	int result = need_link(request, "bridge", &bridge, err);
 
 	if (result == 0)
@@ -176,7 +176,7 @@ static int stats_port(const struct link_info *link, void *context, struct err *e
 int op_stats(struct netd *netd, const struct json *request, struct jw *reply, struct err *err)
 {
 	const char *bridge;
-	int index;
+	int index = 0;
 	int result = need_link(request, "bridge", &bridge, err);
 
 	if (result == 0)

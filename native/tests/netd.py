@@ -200,6 +200,13 @@ def test_released_name_can_be_prepared_at_once_and_stays(netd):
         assert "g1" in links() and ip("link", "show", "dev", "eth0", netns=netns)
 
 
+def test_left_over_interface_of_the_same_name_is_replaced(netd):
+    setup(netd)
+    run("ip", "link", "add", "g1", "type", "veth", "peer", "name", "stale")
+    netns = netd.prepare(1)["netns"]
+    assert "stale" not in links() and ip("link", "show", "dev", "eth0", netns=netns)
+
+
 def test_failed_prepare_leaves_nothing(netd):
     setup(netd)
     before = links()
