@@ -120,7 +120,7 @@ function servicesFile(root: protobuf.Root): string {
 /** FileDescriptorSet in base64, one entry a package, as gRPC reflection wants it. */
 function descriptorsFile(root: protobuf.Root): string {
   const set = (root as unknown as { toDescriptor(syntax: string): protobuf.Message }).toDescriptor('proto3');
-  const bytes = descriptor.FileDescriptorSet.encode(set as never).finish();
+  const bytes = descriptor.FileDescriptorSet.encode(set).finish();
   return `${header}export const fileDescriptorSet = '${Buffer.from(bytes).toString('base64')}';\n`;
 }
 

@@ -7,7 +7,6 @@ interface StaticType {
 }
 
 /** The generated package; its members are looked up by the generated code only. */
-// biome-ignore lint/suspicious/noExplicitAny: nested types are namespaces and classes at once
 // oxlint-disable-next-line typescript/no-explicit-any -- nested types are namespaces and classes at once
 export type StaticNamespace = Record<string, any>;
 

@@ -65,9 +65,9 @@ export function methodDefinition(method: MethodDescriptor): MethodDefinition<obj
     path: method.path,
     requestStream: method.kind === 'clientStream' || method.kind === 'bidi',
     responseStream: method.kind === 'serverStream' || method.kind === 'bidi',
-    requestSerialize: (value) => Buffer.from(method.request.encode(value) as Uint8Array),
+    requestSerialize: (value) => Buffer.from(method.request.encode(value)),
     requestDeserialize: (bytes) => method.request.decode(bytes) as object,
-    responseSerialize: (value) => Buffer.from(method.response.encode(value) as Uint8Array),
+    responseSerialize: (value) => Buffer.from(method.response.encode(value)),
     responseDeserialize: (bytes) => method.response.decode(bytes) as object,
   };
 }
@@ -83,7 +83,7 @@ export function implement<S extends ServiceDescriptor, Identity>(
   for (const [name, method] of Object.entries(service.methods)) {
     definition[name] = methodDefinition(method);
     const handler = handlers[name] as unknown as AnyHandler;
-    implementation[name] = adapter(method, handler, options as ImplementOptions<unknown>);
+    implementation[name] = adapter(method, handler, options);
   }
   return { definition, implementation };
 }
