@@ -44,7 +44,9 @@ test('a queue hands over in order, ends after what is queued, and is bounded', a
   queue.push(2);
   expect(() => queue.push(3)).toThrow(/at most 2/);
   queue.end();
-  expect(await Array.fromAsync(queue)).toEqual([1, 2]);
+  const seen: number[] = [];
+  for await (const item of queue) seen.push(item);
+  expect(seen).toEqual([1, 2]);
 });
 
 test('back-off doubles, stops at its most, and jitter only shortens it', () => {
