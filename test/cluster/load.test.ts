@@ -70,13 +70,13 @@ test('load on the app tier makes the autoscaler add replicas, its end removes th
   const app = (await world.running({ app: 'demo', service: 'app' }))[0]!;
   expect(await runningOf('app')()).toBe(2);
   const burners = [];
-  let over = false;
+  const over = new AbortController();
   for (let index = 0; index < 4; index++) {
     burners.push(
       (async () => {
-        while (!over) {
+        while (!over.signal.aborted) {
           const result = await world.cli(['exec', app.name, '--', '/www/cgi-bin/burn.cgi'], { timeoutMs: 60_000 });
-          if (result.status !== 0 && !over) return; // the container was moved: the other burners go on
+          if (result.status !== 0 && !over.signal.aborted) return; // the container was moved: the other burners go on
         }
       })(),
     );
@@ -84,7 +84,7 @@ test('load on the app tier makes the autoscaler add replicas, its end removes th
   try {
     await world.until('more of app run', (all) => all.filter((one) => one.service === 'app' && isRunning(one)).length > 2, 60_000);
   } finally {
-    over = true;
+    over.abort();
     await Promise.all(burners);
   }
   await world.until('two of app run', (all) => all.filter((one) => one.service === 'app').length === 2, 150_000);
