@@ -237,8 +237,10 @@ export interface ServiceSpec {
   disconnect: ServiceSpecDisconnect;
   /** Further DNS names of the service inside its app. */
   aliases: string[];
+  /** How long a container goes on after it was taken out of traffic, before its stop signal, so that requests under way can end. 0 is 1 s for services with published ports or a readiness or health probe, else none. */
+  drainUs: number;
 }
-export const ServiceSpec: Codec<ServiceSpec> = codec('gantry.v1.ServiceSpec', gantry.v1.ServiceSpec, () => ({ name: '', mode: 0, replicas: 0, container: null, reservation: null, limits: null, ports: [], placement: null, restart: null, update: null, rollback: null, autoscale: null, dependsOn: [], labels: {}, priority: 0, reclaimable: false, disconnect: 0, aliases: [] }));
+export const ServiceSpec: Codec<ServiceSpec> = codec('gantry.v1.ServiceSpec', gantry.v1.ServiceSpec, () => ({ name: '', mode: 0, replicas: 0, container: null, reservation: null, limits: null, ports: [], placement: null, restart: null, update: null, rollback: null, autoscale: null, dependsOn: [], labels: {}, priority: 0, reclaimable: false, disconnect: 0, aliases: [], drainUs: 0 }));
 
 export const ServiceSpecMode = { replicated: 0, global: 1, replicated_job: 2, global_job: 3 } as const;
 export type ServiceSpecMode = (typeof ServiceSpecMode)[keyof typeof ServiceSpecMode];
@@ -369,8 +371,10 @@ export interface Assignment {
   restartGeneration: number;
   /** How it was scored when it was placed: the winner first, then up to two runners-up. */
   scores: NodeScore[];
+  /** With desired = stop: how long it goes on before its stop signal (ServiceSpec.drain_us; 0 when the service itself goes). */
+  drainUs: number;
 }
-export const Assignment: Codec<Assignment> = codec('gantry.v1.Assignment', gantry.v1.Assignment, () => ({ id: '', key: null, slot: 0, node: '', revision: 0, desired: 0, createdAt: 0, reason: '', spec: null, replaces: '', serviceUid: '', fileDigests: {}, reservation: null, restartGeneration: 0, scores: [] }));
+export const Assignment: Codec<Assignment> = codec('gantry.v1.Assignment', gantry.v1.Assignment, () => ({ id: '', key: null, slot: 0, node: '', revision: 0, desired: 0, createdAt: 0, reason: '', spec: null, replaces: '', serviceUid: '', fileDigests: {}, reservation: null, restartGeneration: 0, scores: [], drainUs: 0 }));
 
 export const AssignmentDesired = { run: 0, stop: 1 } as const;
 export type AssignmentDesired = (typeof AssignmentDesired)[keyof typeof AssignmentDesired];

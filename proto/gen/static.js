@@ -4052,6 +4052,7 @@ export const gantry = $root.gantry = (() => {
    ServiceSpec.prototype.reclaimable = false;
    ServiceSpec.prototype.disconnect = 0;
    ServiceSpec.prototype.aliases = $util.emptyArray;
+   ServiceSpec.prototype.drainUs = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
 
    ServiceSpec.encode = function (message, writer, _depth) {
     if (!writer)
@@ -4100,6 +4101,8 @@ export const gantry = $root.gantry = (() => {
     if (message.aliases != null && message.aliases.length)
      for (let i = 0; i < message.aliases.length; ++i)
       writer.uint32(146).string(message.aliases[i]);
+    if (message.drainUs != null && $Object.hasOwnProperty.call(message, "drainUs") && (typeof message.drainUs === "object" ? message.drainUs.low || message.drainUs.high : message.drainUs !== 0))
+     writer.uint32(152).uint64(message.drainUs);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -4295,6 +4298,15 @@ export const gantry = $root.gantry = (() => {
        message.aliases.push(reader.stringVerify());
        continue;
       }
+     case 19: {
+       if (wireType !== 0)
+        break;
+       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+        message.drainUs = value;
+       else
+        delete message.drainUs;
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -4447,6 +4459,16 @@ export const gantry = $root.gantry = (() => {
      for (let i = 0; i < object.aliases.length; ++i)
       message.aliases[i] = $String(object.aliases[i]);
     }
+    if (object.drainUs != null)
+     if (typeof object.drainUs === "object" ? object.drainUs.low || object.drainUs.high : $Number(object.drainUs) !== 0)
+      if ($util.Long)
+       message.drainUs = $util.Long.fromValue(object.drainUs, true);
+      else if (typeof object.drainUs === "string")
+       message.drainUs = $parseInt(object.drainUs, 10);
+      else if (typeof object.drainUs === "number")
+       message.drainUs = object.drainUs;
+      else if (typeof object.drainUs === "object")
+       message.drainUs = new $util.LongBits(object.drainUs.low >>> 0, object.drainUs.high >>> 0).toNumber(true);
     return message;
    };
 
@@ -4480,6 +4502,11 @@ export const gantry = $root.gantry = (() => {
      object.priority = 0;
      object.reclaimable = false;
      object.disconnect = options.enums === $String ? "keep" : 0;
+     if ($util.Long) {
+      let long = new $util.Long(0, 0, true);
+      object.drainUs = options.longs === $String ? long.toString() : options.longs === $Number ? long.toNumber() : typeof $BigInt !== "undefined" && options.longs === $BigInt ? long.toBigInt() : long;
+     } else
+      object.drainUs = options.longs === $String ? "0" : typeof $BigInt !== "undefined" && options.longs === $BigInt ? $BigInt("0") : 0;
     }
     if (message.name != null && $Object.hasOwnProperty.call(message, "name"))
      object.name = message.name;
@@ -4533,6 +4560,13 @@ export const gantry = $root.gantry = (() => {
      for (let j = 0; j < message.aliases.length; ++j)
       object.aliases[j] = message.aliases[j];
     }
+    if (message.drainUs != null && $Object.hasOwnProperty.call(message, "drainUs"))
+     if (typeof $BigInt !== "undefined" && options.longs === $BigInt)
+      object.drainUs = typeof message.drainUs === "number" ? $BigInt(message.drainUs) : $util.Long.fromBits(message.drainUs.low >>> 0, message.drainUs.high >>> 0, true).toBigInt();
+     else if (typeof message.drainUs === "number")
+      object.drainUs = options.longs === $String ? $String(message.drainUs) : message.drainUs;
+     else
+      object.drainUs = options.longs === $String ? $util.Long.prototype.toString.call(message.drainUs) : options.longs === $Number ? new $util.LongBits(message.drainUs.low >>> 0, message.drainUs.high >>> 0).toNumber(true) : message.drainUs;
     return object;
    };
 
@@ -6619,6 +6653,7 @@ export const gantry = $root.gantry = (() => {
    Assignment.prototype.reservation = null;
    Assignment.prototype.restartGeneration = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
    Assignment.prototype.scores = $util.emptyArray;
+   Assignment.prototype.drainUs = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
 
    Assignment.encode = function (message, writer, _depth) {
     if (!writer)
@@ -6659,6 +6694,8 @@ export const gantry = $root.gantry = (() => {
     if (message.scores != null && message.scores.length)
      for (let i = 0; i < message.scores.length; ++i)
       $root.gantry.v1.NodeScore.encode(message.scores[i], writer.uint32(122).fork(), _depth + 1).ldelim();
+    if (message.drainUs != null && $Object.hasOwnProperty.call(message, "drainUs") && (typeof message.drainUs === "object" ? message.drainUs.low || message.drainUs.high : message.drainUs !== 0))
+     writer.uint32(128).uint64(message.drainUs);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -6844,6 +6881,15 @@ export const gantry = $root.gantry = (() => {
        message.scores.push($root.gantry.v1.NodeScore.decode(reader, reader.size(), $undefined, _depth + 1));
        continue;
       }
+     case 16: {
+       if (wireType !== 0)
+        break;
+       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+        message.drainUs = value;
+       else
+        delete message.drainUs;
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -6968,6 +7014,16 @@ export const gantry = $root.gantry = (() => {
       message.scores[i] = $root.gantry.v1.NodeScore.fromObject(object.scores[i], _depth + 1);
      }
     }
+    if (object.drainUs != null)
+     if (typeof object.drainUs === "object" ? object.drainUs.low || object.drainUs.high : $Number(object.drainUs) !== 0)
+      if ($util.Long)
+       message.drainUs = $util.Long.fromValue(object.drainUs, true);
+      else if (typeof object.drainUs === "string")
+       message.drainUs = $parseInt(object.drainUs, 10);
+      else if (typeof object.drainUs === "number")
+       message.drainUs = object.drainUs;
+      else if (typeof object.drainUs === "object")
+       message.drainUs = new $util.LongBits(object.drainUs.low >>> 0, object.drainUs.high >>> 0).toNumber(true);
     return message;
    };
 
@@ -7009,6 +7065,11 @@ export const gantry = $root.gantry = (() => {
       object.restartGeneration = options.longs === $String ? long.toString() : options.longs === $Number ? long.toNumber() : typeof $BigInt !== "undefined" && options.longs === $BigInt ? long.toBigInt() : long;
      } else
       object.restartGeneration = options.longs === $String ? "0" : typeof $BigInt !== "undefined" && options.longs === $BigInt ? $BigInt("0") : 0;
+     if ($util.Long) {
+      let long = new $util.Long(0, 0, true);
+      object.drainUs = options.longs === $String ? long.toString() : options.longs === $Number ? long.toNumber() : typeof $BigInt !== "undefined" && options.longs === $BigInt ? long.toBigInt() : long;
+     } else
+      object.drainUs = options.longs === $String ? "0" : typeof $BigInt !== "undefined" && options.longs === $BigInt ? $BigInt("0") : 0;
     }
     if (message.id != null && $Object.hasOwnProperty.call(message, "id"))
      object.id = message.id;
@@ -7065,6 +7126,13 @@ export const gantry = $root.gantry = (() => {
      for (let j = 0; j < message.scores.length; ++j)
       object.scores[j] = $root.gantry.v1.NodeScore.toObject(message.scores[j], options, _depth + 1);
     }
+    if (message.drainUs != null && $Object.hasOwnProperty.call(message, "drainUs"))
+     if (typeof $BigInt !== "undefined" && options.longs === $BigInt)
+      object.drainUs = typeof message.drainUs === "number" ? $BigInt(message.drainUs) : $util.Long.fromBits(message.drainUs.low >>> 0, message.drainUs.high >>> 0, true).toBigInt();
+     else if (typeof message.drainUs === "number")
+      object.drainUs = options.longs === $String ? $String(message.drainUs) : message.drainUs;
+     else
+      object.drainUs = options.longs === $String ? $util.Long.prototype.toString.call(message.drainUs) : options.longs === $Number ? new $util.LongBits(message.drainUs.low >>> 0, message.drainUs.high >>> 0).toNumber(true) : message.drainUs;
     return object;
    };
 
