@@ -21,6 +21,7 @@ struct options {
 	uint64_t max_bytes;	/* of the tar stream, and of the files' sizes together */
 	uint64_t max_entries;	/* of the layer, folders that are only implied included */
 	uint64_t max_ratio;	/* tar stream to blob, judged from RATIO_FLOOR on */
+	bool remove;		/* the target, instead of making it */
 	bool file_capabilities; /* keep security.capability */
 	bool sync;		/* the folder survives a power cut once it has its name */
 };
