@@ -2,9 +2,10 @@
 
 #include <fcntl.h>
 #include <libgen.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
-#include <string.h>
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -75,15 +76,16 @@ static int confine_writes(const struct options *options, struct err *err)
 	uint64_t handled[2] = {writes, 0};
 	struct landlock_path_beneath_attr beneath = {.allowed_access =
 							 writes & ~LANDLOCK_ACCESS_FS_EXECUTE};
-	_cleanup_free_ char *copy = strdup(options->target);
+	char copy[PATH_MAX];
 	_cleanup_close_ int folder = FD_NONE;
 	_cleanup_close_ int rules = FD_NONE;
 	int version = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, 1U);
 
 	/* Kernels without it still resolve every path beneath the folder: a second fence is
 	 * missing. */
-	if (version < 1 || !copy)
+	if (version < 1)
 		return 0;
+	(void)snprintf(copy, sizeof(copy), "%s", options->target);
 #ifdef LANDLOCK_ACCESS_FS_REFER
 	/* Links between folders are forbidden to every ruleset that does not grant them. */
 	if (version >= 2) {

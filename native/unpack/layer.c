@@ -99,14 +99,15 @@ static int unpack_into(const struct options *options, int parent, const char *pa
 static int open_parent(const struct options *options, int *ret_parent, char name[NAME_MAX + 1],
 		       struct err *err)
 {
-	_cleanup_free_ char *for_parent = strdup(options->target);
-	_cleanup_free_ char *for_name = strdup(options->target);
+	char copy[PATH_MAX];
 	int parent;
 
-	if (!for_parent || !for_name)
-		return err_sys(err, -ENOMEM, "cannot unpack");
-	(void)snprintf(name, NAME_MAX + 1, "%s", basename(for_name));
-	parent = open(dirname(for_parent), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (strlen(options->target) >= sizeof(copy))
+		return err_sys(err, -ENAMETOOLONG, "cannot take --target");
+	(void)stpcpy(copy, options->target);
+	(void)snprintf(name, NAME_MAX + 1, "%s", basename(copy));
+	(void)stpcpy(copy, options->target);
+	parent = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (parent < 0)
 		return err_sys(err, -errno, "cannot open the folder of \"%.200s\"",
 			       options->target);

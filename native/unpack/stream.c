@@ -8,6 +8,7 @@
 #include "cleanup.h"
 
 #define READ_BLOCK ((size_t)256 * 1024)
+#define TAR_BLOCK  ((size_t)512)
 
 struct stream {
 	const struct options *options;
@@ -15,6 +16,7 @@ struct stream {
 	EVP_MD_CTX *hash;
 	uint64_t bytes;
 	bool ended;
+	bool padded;
 	struct err failure; /* of stream_next: libarchive carries a number only */
 };
 
@@ -61,7 +63,7 @@ static int begin_raw(struct stream *stream, struct err *err)
 
 int stream_open(const struct options *options, struct stream **ret_stream, struct err *err)
 {
-	_cleanup_stream_ struct stream *stream = calloc(1, sizeof(*stream));
+	struct stream *stream = calloc(1, sizeof(*stream));
 	int result;
 
 	if (!stream)
@@ -69,12 +71,14 @@ int stream_open(const struct options *options, struct stream **ret_stream, struc
 	stream->options = options;
 	stream->hash = EVP_MD_CTX_new();
 	if (!stream->hash || EVP_DigestInit_ex(stream->hash, EVP_sha256(), NULL) != 1)
-		return err_set(err, -ENOMEM, "cannot compute SHA-256");
-	result = begin_raw(stream, err);
-	if (result < 0)
+		result = err_set(err, -ENOMEM, "cannot compute SHA-256");
+	else
+		result = begin_raw(stream, err);
+	if (result < 0) {
+		stream_free(&stream);
 		return result;
+	}
 	*ret_stream = stream;
-	stream = NULL;
 	return 0;
 }
 
@@ -122,6 +126,19 @@ static int stream_next(struct stream *stream, const void **ret_block, size_t *re
 	return check_growth(stream, err);
 }
 
+/* Some builders leave out the last block's padding and the end mark; readers of theirs do not mind.
+ * Zeros for both are added for the tar reader alone: the digest stays that of what came. */
+static size_t end_mark(struct stream *stream, const void **ret_block)
+{
+	static const char zeros[3 * TAR_BLOCK];
+
+	if (stream->padded)
+		return 0;
+	stream->padded = true;
+	*ret_block = zeros;
+	return (TAR_BLOCK - stream->bytes % TAR_BLOCK) % TAR_BLOCK + (size_t)2 * TAR_BLOCK;
+}
+
 static la_ssize_t give_block(struct archive *tar, void *data, const void **ret_block)
 {
 	struct stream *stream = data;
@@ -132,7 +149,7 @@ static la_ssize_t give_block(struct archive *tar, void *data, const void **ret_b
 		archive_set_error(tar, -result, "%s", stream->failure.text);
 		return ARCHIVE_FATAL;
 	}
-	return (la_ssize_t)size;
+	return (la_ssize_t)(size > 0 ? size : end_mark(stream, ret_block));
 }
 
 int stream_tar(struct stream *stream, struct archive **ret_tar, struct err *err)
