@@ -75,6 +75,11 @@ static int apply_xattrs(int fd, struct archive_entry *entry, const struct option
 				       XATTR_BYTES_MAX);
 		if (fsetxattr(fd, name, value, size, 0) == 0)
 			continue;
+		/* File systems have bounds of their own and say ENOSPC: the disk is not full. */
+		if (errno == ENOSPC || errno == E2BIG || errno == ERANGE)
+			return err_set(err, -E2BIG,
+				       "attribute %.100s must be smaller, found %zu bytes", name,
+				       size);
 		if (errno != ENOTSUP)
 			return err_sys(err, -errno, "cannot set attribute %.100s", name);
 		(*dropped)++;
