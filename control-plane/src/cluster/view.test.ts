@@ -64,7 +64,7 @@ describe('ClusterView', () => {
     const other = store.connect();
     await other.transact({ compare: [], writes: [service(5), assignment('bb', 'n2')] });
     const { revision } = await other.transact({ compare: [], writes: [{ kind: 'delete', key: keys.assignment('n1', 'aa') }] });
-    store.compact(revision);
+    await other.compact(revision);
     store.setAvailable(true);
     await view.atLeast(revision, ended.signal);
     expect(seen.map(({ collection, id, value }) => `${collection} ${id} ${value ? 'put' : 'gone'}`).sort()).toEqual([

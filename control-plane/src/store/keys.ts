@@ -28,6 +28,8 @@ export const keys = {
   node: (node: string): string => `${root}nodes/${node}`,
   /** Writer: gateway. */
   machine: (node: string): string => `${root}machines/${node}`,
+  /** Writer: gateway; changes with every subnet that is given to a node. */
+  subnets: (): string => `${root}subnets`,
   /** Writer: gateway. */
   gateway: (id: string): string => `${root}gateways/${id}`,
   /** Writer: api makes it, planner binds it to a node. */

@@ -1,9 +1,9 @@
 import { type Clock, Code, GantryError, systemClock } from '@gantry/common';
 import {
   type Comparison,
+  checkTransaction,
   type KeyValue,
   type ListResult,
-  maxTransactionWrites,
   type Store,
   type StoreEvent,
   type StoreLease,
@@ -14,11 +14,8 @@ import {
   type Write,
 } from './store.ts';
 
-/** Largest value, as in etcd's default request limit. */
-const maxValueBytes = 1_500_000;
-
 /** Calls that can be made to fail. */
-export type FaultyCall = 'get' | 'list' | 'transact' | 'lease' | 'revision';
+export type FaultyCall = 'get' | 'list' | 'transact' | 'lease' | 'revision' | 'compact';
 
 /** A failure to come. */
 export interface Fault {
@@ -90,7 +87,7 @@ export class MemoryStore implements Store {
   }
 
   async transact(transaction: Transaction): Promise<TransactionResult> {
-    check(transaction);
+    checkTransaction(transaction);
     const fault = this.#fault('transact');
     if (fault && !fault.applied) throw fault.error;
     this.#requireAvailable();
@@ -147,11 +144,9 @@ export class MemoryStore implements Store {
     this.#wake();
   }
 
-  /** Forgets the history up to and including the revision; watchers that still needed it get a new snapshot. */
-  compact(revision: number): void {
-    const data = this.#data;
-    data.compacted = Math.max(data.compacted, Math.min(revision, data.revision));
-    data.history = data.history.filter((entry) => entry.revision > data.compacted);
+  async compact(revision: number): Promise<void> {
+    this.#pass('compact');
+    this.#forget(revision);
   }
 
   /** Ends a lease as if its holder had been silent for too long: its keys go, `lost` is aborted. */
@@ -214,7 +209,7 @@ export class MemoryStore implements Store {
     if (events.length > 0) {
       data.revision = revision;
       data.history.push({ revision, events });
-      if (data.history.length > this.#historyLimit) this.compact(data.history[0]!.revision);
+      if (data.history.length > this.#historyLimit) this.#forget(data.history[0]!.revision + 1);
       this.#wake();
     }
     return { succeeded: true, revision: data.revision };
@@ -234,6 +229,14 @@ export class MemoryStore implements Store {
     items.set(key, lease === undefined ? item : { ...item, lease });
     if (lease !== undefined) leases.get(lease)?.keys.add(key);
     return [{ kind: 'put', ...item }];
+  }
+
+  /** Drops the history before the revision. */
+  #forget(revision: number): void {
+    const data = this.#data;
+    if (revision > data.revision) throw new GantryError(Code.failedPrecondition, `cannot compact: revision ${revision} is in the future`);
+    data.compacted = Math.max(data.compacted, revision - 1);
+    data.history = data.history.filter((entry) => entry.revision > data.compacted);
   }
 
   #wake(): void {
@@ -258,17 +261,4 @@ export class MemoryStore implements Store {
 
 function publicItem({ key, value, createRevision, modRevision }: KeyValue): KeyValue {
   return { key, value, createRevision, modRevision };
-}
-
-function check({ compare, writes }: Transaction): void {
-  if (writes.length > maxTransactionWrites || compare.length > maxTransactionWrites) {
-    throw new GantryError(Code.invalidArgument, `cannot commit: at most ${maxTransactionWrites} writes, found ${writes.length}`);
-  }
-  if (new Set(writes.map((write) => write.key)).size < writes.length) {
-    throw new GantryError(Code.invalidArgument, 'cannot commit: a key must be written once in a transaction');
-  }
-  const bytes = writes.reduce((sum, write) => sum + (write.kind === 'put' ? write.value.length : 0), 0);
-  if (bytes > maxValueBytes) {
-    throw new GantryError(Code.invalidArgument, `cannot commit: at most ${maxValueBytes} bytes, found ${bytes}`);
-  }
 }

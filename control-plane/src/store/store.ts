@@ -1,3 +1,5 @@
+import { Code, GantryError } from '@gantry/common';
+
 /** One key with its bytes and where it stands in the store's history. */
 export interface KeyValue {
   readonly key: string;
@@ -90,5 +92,25 @@ export interface Store {
   lease(ttlMs: number): Promise<StoreLease>;
   /** Revision of the newest change. */
   revision(): Promise<number>;
+  /** Forgets the history before the revision; watchers that still need it get a new snapshot. */
+  compact(revision: number): Promise<void>;
   close(): Promise<void>;
+}
+
+/** Most bytes of values that a transaction carries, below etcd's default request limit of 1.5 MiB. */
+export const maxTransactionBytes = 1_400_000;
+
+/**
+ * Refuses what no store takes: too many writes or comparisons, too many bytes, a key written twice.
+ * @throws GantryError invalidArgument
+ */
+export function checkTransaction({ compare, writes }: Transaction): void {
+  const refuse = (must: string, found: string | number): never => {
+    throw new GantryError(Code.invalidArgument, `cannot commit: ${must}, found ${found}`);
+  };
+  const operations = Math.max(writes.length, compare.length);
+  if (operations > maxTransactionWrites) refuse(`at most ${maxTransactionWrites} writes or comparisons are taken`, operations);
+  if (new Set(writes.map((write) => write.key)).size < writes.length) refuse('a key must be written once', 'one written twice');
+  const bytes = writes.reduce((sum, write) => sum + (write.kind === 'put' ? write.value.length : 0), 0);
+  if (bytes > maxTransactionBytes) refuse(`at most ${maxTransactionBytes} bytes are taken`, bytes);
 }
