@@ -6654,6 +6654,7 @@ export const gantry = $root.gantry = (() => {
    Assignment.prototype.restartGeneration = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
    Assignment.prototype.scores = $util.emptyArray;
    Assignment.prototype.drainUs = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
+   Assignment.prototype.failures = 0;
 
    Assignment.encode = function (message, writer, _depth) {
     if (!writer)
@@ -6696,6 +6697,8 @@ export const gantry = $root.gantry = (() => {
       $root.gantry.v1.NodeScore.encode(message.scores[i], writer.uint32(122).fork(), _depth + 1).ldelim();
     if (message.drainUs != null && $Object.hasOwnProperty.call(message, "drainUs") && (typeof message.drainUs === "object" ? message.drainUs.low || message.drainUs.high : message.drainUs !== 0))
      writer.uint32(128).uint64(message.drainUs);
+    if (message.failures != null && $Object.hasOwnProperty.call(message, "failures") && message.failures !== 0)
+     writer.uint32(136).uint32(message.failures);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -6890,6 +6893,15 @@ export const gantry = $root.gantry = (() => {
         delete message.drainUs;
        continue;
       }
+     case 17: {
+       if (wireType !== 0)
+        break;
+       if (value = reader.uint32())
+        message.failures = value;
+       else
+        delete message.failures;
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -7024,6 +7036,9 @@ export const gantry = $root.gantry = (() => {
        message.drainUs = object.drainUs;
       else if (typeof object.drainUs === "object")
        message.drainUs = new $util.LongBits(object.drainUs.low >>> 0, object.drainUs.high >>> 0).toNumber(true);
+    if (object.failures != null)
+     if ($Number(object.failures) !== 0)
+      message.failures = object.failures >>> 0;
     return message;
    };
 
@@ -7070,6 +7085,7 @@ export const gantry = $root.gantry = (() => {
       object.drainUs = options.longs === $String ? long.toString() : options.longs === $Number ? long.toNumber() : typeof $BigInt !== "undefined" && options.longs === $BigInt ? long.toBigInt() : long;
      } else
       object.drainUs = options.longs === $String ? "0" : typeof $BigInt !== "undefined" && options.longs === $BigInt ? $BigInt("0") : 0;
+     object.failures = 0;
     }
     if (message.id != null && $Object.hasOwnProperty.call(message, "id"))
      object.id = message.id;
@@ -7133,6 +7149,8 @@ export const gantry = $root.gantry = (() => {
       object.drainUs = options.longs === $String ? $String(message.drainUs) : message.drainUs;
      else
       object.drainUs = options.longs === $String ? $util.Long.prototype.toString.call(message.drainUs) : options.longs === $Number ? new $util.LongBits(message.drainUs.low >>> 0, message.drainUs.high >>> 0).toNumber(true) : message.drainUs;
+    if (message.failures != null && $Object.hasOwnProperty.call(message, "failures"))
+     object.failures = message.failures;
     return object;
    };
 
@@ -7179,6 +7197,7 @@ export const gantry = $root.gantry = (() => {
    ContainerStatus.prototype.sequence = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
    ContainerStatus.prototype.lastReason = "";
    ContainerStatus.prototype.lastExitCode = 0;
+   ContainerStatus.prototype.final = false;
 
    ContainerStatus.encode = function (message, writer, _depth) {
     if (!writer)
@@ -7227,6 +7246,8 @@ export const gantry = $root.gantry = (() => {
      writer.uint32(154).string(message.lastReason);
     if (message.lastExitCode != null && $Object.hasOwnProperty.call(message, "lastExitCode") && message.lastExitCode !== 0)
      writer.uint32(160).sint32(message.lastExitCode);
+    if (message.final != null && $Object.hasOwnProperty.call(message, "final") && message.final !== false)
+     writer.uint32(168).bool(message.final);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -7440,6 +7461,15 @@ export const gantry = $root.gantry = (() => {
         delete message.lastExitCode;
        continue;
       }
+     case 21: {
+       if (wireType !== 0)
+        break;
+       if (value = reader.bool())
+        message.final = value;
+       else
+        delete message.final;
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -7624,6 +7654,9 @@ export const gantry = $root.gantry = (() => {
     if (object.lastExitCode != null)
      if ($Number(object.lastExitCode) !== 0)
       message.lastExitCode = object.lastExitCode | 0;
+    if (object.final != null)
+     if (object.final)
+      message.final = $Boolean(object.final);
     return message;
    };
 
@@ -7676,6 +7709,7 @@ export const gantry = $root.gantry = (() => {
       object.sequence = options.longs === $String ? "0" : typeof $BigInt !== "undefined" && options.longs === $BigInt ? $BigInt("0") : 0;
      object.lastReason = "";
      object.lastExitCode = 0;
+     object.final = false;
     }
     if (message.id != null && $Object.hasOwnProperty.call(message, "id"))
      object.id = message.id;
@@ -7742,6 +7776,8 @@ export const gantry = $root.gantry = (() => {
      object.lastReason = message.lastReason;
     if (message.lastExitCode != null && $Object.hasOwnProperty.call(message, "lastExitCode"))
      object.lastExitCode = message.lastExitCode;
+    if (message.final != null && $Object.hasOwnProperty.call(message, "final"))
+     object.final = message.final;
     return object;
    };
 
