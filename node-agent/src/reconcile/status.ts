@@ -30,6 +30,7 @@ export function statusOf(record: ContainerRecord, node: string): ContainerStatus
     id: record.id,
     node,
     state: record.end === undefined ? states[record.phase.kind] : ContainerState[record.end],
+    final: record.end !== undefined,
     health: record.health,
     ready: record.ready,
     reason: record.reason,
