@@ -25,8 +25,8 @@ export interface DesiredView {
 
 export interface ReconcilerOptions extends ReconcilePorts {
   desired: DesiredView;
-  /** Whether the control plane has been out of reach for so long that it may replace this node's containers. */
-  isCutOff: () => boolean;
+  /** Contact with the control plane, as `plan` takes it. */
+  link: () => 'unknown' | 'connected' | 'cutOff';
 }
 
 /** Keeps what runs on this node equal to what is desired. */
@@ -84,7 +84,7 @@ export class Reconciler {
   }
 
   #pass(): { againInMs?: number } {
-    const { desired, clock, isCutOff, nodeNetwork } = this.#options;
+    const { desired, clock, link, nodeNetwork } = this.#options;
     const nowMs = clock.monotonicMs();
     const { steps, wakeAtMs } = plan({
       nowMs,
@@ -93,7 +93,7 @@ export class Reconciler {
       whole: desired.whole,
       records: this.#ledger.records,
       mayStart: nodeNetwork() !== undefined,
-      cutOff: isCutOff(),
+      link: link(),
     });
     for (const step of steps) this.#executor.carryOut(step);
     return wakeAtMs === undefined ? {} : { againInMs: Math.max(0, wakeAtMs - nowMs) };

@@ -13,8 +13,11 @@ export interface PlanInput {
   nowMs: number;
   /** Whether containers can be started at all: not before the node has its place in the cluster's network. */
   mayStart: boolean;
-  /** Whether the control plane has been out of reach for so long that it may replace this node's containers. */
-  cutOff: boolean;
+  /**
+   * Contact with the control plane. `cutOff`: it may replace this node's containers, so those that must
+   * not run twice are stopped; they are started only while it is `connected`.
+   */
+  link: 'unknown' | 'connected' | 'cutOff';
   /** Time between the stop signal and the kill of a container that fences itself, milliseconds. */
   fenceGraceMs: number;
 }
@@ -73,8 +76,9 @@ function planKill(record: ContainerRecord | undefined, nowMs: number): Step | un
 
 /** A container that is to run (or, without an assignment, is to be left as it is). */
 function planRun(id: string, record: ContainerRecord | undefined, assignment: Assignment | undefined, input: PlanInput): Step | undefined {
-  const fenced = input.cutOff && assignment !== undefined && fences(assignment);
-  const start = (reason: string): Step | undefined => (assignment && input.mayStart && !fenced ? { kind: 'start', id, reason } : undefined);
+  const fencing = assignment !== undefined && fences(assignment);
+  const mayStart = assignment !== undefined && input.mayStart && (!fencing || input.link === 'connected');
+  const start = (reason: string): Step | undefined => (mayStart ? { kind: 'start', id, reason } : undefined);
   if (!record) return start('assigned');
   switch (record.phase.kind) {
     case 'pending':
@@ -86,7 +90,7 @@ function planRun(id: string, record: ContainerRecord | undefined, assignment: As
     case 'preparing':
     case 'starting':
     case 'running':
-      if (fenced) return fence(id, input.fenceGraceMs);
+      if (fencing && input.link === 'cutOff') return fence(id, input.fenceGraceMs);
       return assignment && record.phase.kind === 'running' ? planRunning(record, assignment) : undefined;
     default:
       return undefined;
