@@ -80,8 +80,8 @@ async function adopt(id: string, { ports, ledger, watcher }: AdoptInput): Promis
     if (found.kind !== 'running') return;
     const { assignment, address } = record;
     const key = { namespace: assignment?.key?.namespace ?? '', app: assignment?.key?.app ?? '' };
-    const limit = assignment ? rateLimitOf(assignment) : {};
-    const { hostInterface } = network.adopt({ containerId: id, address, ...key, limit });
+    const limit = assignment ? rateLimitOf(assignment) : undefined;
+    const { hostInterface } = network.adopt({ containerId: id, address, ...key, ...(limit ? { limit } : {}) });
     const condition = watcher.follow(id, found.running, hostInterface);
     ledger.apply(id, { kind: 'health', ...condition });
     log.info({ id, pid: found.running.run.pid }, 'found a running container');

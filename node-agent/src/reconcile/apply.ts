@@ -154,7 +154,7 @@ export class Executor {
       const limits = limitResources(assignment.spec?.limits ?? null, assignment.reservation ?? null, ports.facts.disks);
       try {
         await ports.runtime.update(this.#paths(id), limits);
-        await ports.network.limit(id, rateLimitOf(assignment), run.pid);
+        await ports.network.limit(id, rateLimitOf(assignment) ?? {}, run.pid);
       } catch (error) {
         ports.log.warn({ id, reason: GantryError.from(error).message }, 'cannot change the limits of a container');
       }

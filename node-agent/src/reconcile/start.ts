@@ -45,13 +45,10 @@ export function failureOf(thrown: unknown): StartFailure {
   return { reason: `${error.message}${hint}`, verdict: thrown instanceof Refusal ? 'reject' : 'retry' };
 }
 
-/** Network limits of an assignment. */
-export function rateLimitOf(assignment: Assignment): RateLimit {
-  const limits = assignment.spec?.limits;
-  return {
-    receiveBytesPerSecond: limits?.networkReceiveBytesPerSecond ?? 0,
-    sendBytesPerSecond: limits?.networkTransmitBytesPerSecond ?? 0,
-  };
+/** Network limits of an assignment; undefined when it has none. */
+export function rateLimitOf(assignment: Assignment): RateLimit | undefined {
+  const { networkReceiveBytesPerSecond: receive = 0, networkTransmitBytesPerSecond: send = 0 } = assignment.spec?.limits ?? {};
+  return receive > 0 || send > 0 ? { receiveBytesPerSecond: receive, sendBytesPerSecond: send } : undefined;
 }
 
 /** Carries out starts, a bounded number at once: image, storage, network, bundle, process. */
@@ -86,9 +83,10 @@ export class Starter {
     const user = await refusable(() => resolveUser(container.user || image.config.user, image.layers));
     const address = this.#ledger.get(assignment.id)?.address ?? '';
     const key = { namespace: assignment.key?.namespace ?? '', app: assignment.key?.app ?? '' };
+    const limit = rateLimitOf(assignment);
     const [mounts, prepared] = await Promise.all([
       refusable(() => volumes.prepare(assignment, signal)),
-      network.prepare({ containerId: assignment.id, address, ...key, limit: rateLimitOf(assignment) }),
+      network.prepare({ containerId: assignment.id, address, ...key, ...(limit ? { limit } : {}) }),
     ]);
     signal.throwIfAborted();
     const spec = await refusable(() =>

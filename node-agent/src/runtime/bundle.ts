@@ -57,6 +57,7 @@ export interface BundleInput {
   user: ResolvedUser;
   /** "/gantry/<id>". */
   cgroupsPath: string;
+  /** Empty for a network of its own without any interface but the loopback. */
   netnsPath: string;
   mounts: readonly PreparedMount[];
   /** Host files for /etc/hosts, /etc/hostname and /etc/resolv.conf. */
@@ -149,7 +150,7 @@ function linuxOf(input: BundleInput, service: ServiceSpec, container: ContainerS
       { type: 'uts' },
       { type: 'mount' },
       { type: 'cgroup' },
-      { type: 'network', path: input.netnsPath },
+      input.netnsPath ? { type: 'network', path: input.netnsPath } : { type: 'network' },
       ...(container.userNamespace ? [{ type: 'user' }] : []),
     ],
     ...(container.userNamespace ? { uidMappings: mapping, gidMappings: mapping } : {}),
