@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { backoffMs, type Clock, Code, GantryError, sleep } from '@gantry/common';
 import type { ClientDuplexStream } from '@grpc/grpc-js';
 import type { Etcd3, ILeaseKeepAliveRequest, ILeaseKeepAliveResponse } from 'etcd3';
@@ -13,6 +14,7 @@ export interface EtcdLeaseOptions {
   ttlMs: number;
 }
 
+const maxLeaseId = 2 ** 48 - 1;
 /** Share of its time after which an unconfirmed lease must be taken as lost. */
 const trustedShare = 0.8;
 const reconnect = { minMs: 50, maxMs: 500 };
@@ -25,10 +27,11 @@ export async function grantLease(options: EtcdLeaseOptions): Promise<StoreLease>
   const { client, clock, ttlMs } = options;
   const sentAt = clock.monotonicMs();
   const seconds = Math.ceil(ttlMs / 1000);
-  const granted = await client.leaseClient.leaseGrant({ TTL: String(seconds) }).catch((error: unknown) => {
+  // an id of our own: etcd's are larger than the numbers that protobufjs, as Gantry sets it up, keeps exactly
+  const id = String(1 + randomInt(maxLeaseId));
+  const granted = await client.leaseClient.leaseGrant({ TTL: String(seconds), ID: id }).catch((error: unknown) => {
     throw etcdError(error, 'make a lease', true);
   });
-  const id = granted.ID;
   const session = new LeaseSession(options, id, Number(granted.TTL) * 1000, sentAt);
   session.start();
   return {
