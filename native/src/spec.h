@@ -9,6 +9,7 @@
 #include "arena.h"
 #include "err.h"
 #include "json.h"
+#include "json_write.h"
 #include "resources.h"
 
 struct strings {
@@ -172,5 +173,7 @@ int spec_get_pairs(struct arena *a, const struct json *obj, const char *key, str
 		   struct err *err);
 int spec_get_id_maps(struct arena *a, const struct json *obj, const char *key,
 		     struct id_maps *ret, struct err *err);
+/* Every mount option that the parser knows, as members of an open array. */
+void spec_each_mount_option(struct jw *w);
 /* Rules that span several fields. */
 int spec_check(const struct spec *spec, struct err *err);

@@ -1,4 +1,5 @@
 /* config.json's `mounts`: which option is a flag, a propagation, or the file system's own. */
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 
@@ -111,7 +112,7 @@ static void take_option(struct spec_mount *m, const char *o)
 		m->propagation_recursive = propagation->value & MS_REC;
 	} else if (flag) {
 		apply(flag, &m->attr_set, &m->attr_clear);
-	} else if (o[0] == 'r' && (flag = find_option(o + 1)) && strcmp(o + 1, "elatime") != 0) {
+	} else if (o[0] == 'r' && (flag = find_option(o + 1))) {
 		apply(flag, &m->attr_rec_set, &m->attr_rec_clear);
 	} else if (!take_word(m, o)) {
 		m->data.items[m->data.count++] = o;
@@ -172,4 +173,22 @@ int spec_parse_mounts(struct arena *a, const struct json *list, struct spec *spe
 		spec->mount_count++;
 	}
 	return 0;
+}
+
+void spec_each_mount_option(struct jw *w)
+{
+	static const char *const words[] = { "bind", "rbind", "tmpcopyup", "remount", "idmap", "ridmap" };
+	char name[32];
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		jw_string(w, NULL, words[i]);
+	for (const struct name_value *n = propagation_names; n->name; n++)
+		jw_string(w, NULL, n->name);
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		jw_string(w, NULL, options[i].name);
+		(void)snprintf(name, sizeof(name), "r%s", options[i].name);
+		jw_string(w, NULL, name);
+	}
+	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+		jw_string(w, NULL, ignored[i]);
 }
