@@ -6,7 +6,7 @@ export interface LivenessRules {
   missed: number;
   /** On top of the missed heartbeats. */
   graceMs: number;
-  /** From this share of a zone's nodes silent together nobody is declared lost. */
+  /** From this share of nodes silent together nobody is declared lost. */
   brakeShare: number;
   /** Nodes lost within this time of each other went silent together. */
   togetherMs: number;
@@ -31,7 +31,7 @@ export interface LivenessPlan {
   readonly lost: readonly string[];
   /** Silent for too long, but so are too many others: their session is over and nothing more. */
   readonly spared: readonly string[];
-  /** Zones whose brake is on, with the nodes that are silent there and the nodes there are. */
+  /** Zones (or `everywhere`) whose brake is on, with the nodes that are silent there and the nodes there are. */
   readonly braked: ReadonlyMap<string, { silent: number; nodes: number }>;
   /** When to look again at the latest. */
   readonly nextMs: number;
@@ -42,36 +42,59 @@ export function lossMs(rules: LivenessRules): number {
   return rules.heartbeatMs * rules.missed + rules.graceMs;
 }
 
+/** The tally of all nodes, beside those of the zones. */
+export const everywhere = '';
+/** A smaller zone says nothing by falling silent as a whole. */
+const smallestZone = 3;
+
+interface Tally {
+  silent: number;
+  nodes: number;
+}
+
 /**
- * Decides which nodes are lost. A zone in which `brakeShare` of the nodes or more went silent together is spared: then the
- * fault is rather between us and the zone. Nodes count as silent from their second missing heartbeat, so that nodes that
- * were cut off at the same moment are seen together, whatever the phase of their heartbeats.
+ * Decides which nodes are lost. Where `brakeShare` of the nodes or more went silent together, in a zone of three and more or
+ * in the whole cluster, the silent are spared: then the fault is rather between us and them. Nodes count as silent from
+ * their second missing heartbeat, so that nodes that were cut off at the same moment are seen together, whatever the phase
+ * of their heartbeats.
  */
 export function planLiveness(nodes: readonly Observed[], nowMs: number, rules: LivenessRules): LivenessPlan {
   const limitMs = lossMs(rules);
-  const suspectMs = rules.heartbeatMs * 2;
-  const zones = new Map<string, { silent: number; nodes: number }>();
-  let nextMs = nowMs + rules.heartbeatMs;
-  for (const node of nodes) {
-    // what was lost long ago says nothing of what happens now
-    if (node.lostMs !== undefined && nowMs - node.lostMs > rules.togetherMs) continue;
-    const zone = zones.get(node.zone) ?? { silent: 0, nodes: 0 };
-    zone.nodes++;
-    if (node.lostMs !== undefined || nowMs - node.heardMs >= suspectMs) zone.silent++;
-    zones.set(node.zone, zone);
-  }
-  const braked = new Map([...zones].filter(([, zone]) => zone.silent / zone.nodes >= rules.brakeShare));
+  const tallies = tally(nodes, nowMs, rules);
+  const isBraked = (zone: string) => {
+    const { silent, nodes: count } = tallies.get(zone) ?? { silent: 0, nodes: 0 };
+    return (zone === everywhere || count >= smallestZone) && silent >= count * rules.brakeShare;
+  };
+  const braked = new Map<string, Tally>();
   const lost: string[] = [];
   const spared: string[] = [];
-  for (const node of nodes) {
-    if (node.lostMs !== undefined) continue;
-    const dueMs = node.heardMs + limitMs;
+  let nextMs = nowMs + rules.heartbeatMs;
+  for (const { node, zone, heardMs, lostMs } of nodes) {
+    if (lostMs !== undefined) continue;
+    const dueMs = heardMs + limitMs;
+    const brake = [everywhere, zone].find(isBraked);
     if (nowMs < dueMs) nextMs = Math.min(nextMs, dueMs);
-    else (braked.has(node.zone) ? spared : lost).push(node.node);
+    else if (brake === undefined) lost.push(node);
+    else {
+      spared.push(node);
+      braked.set(brake, tallies.get(brake)!);
+    }
   }
-  return { lost, spared, braked: new Map([...braked].filter(([zone]) => spared.some((name) => zoneOf(nodes, name) === zone))), nextMs };
+  return { lost, spared, braked, nextMs };
 }
 
-function zoneOf(nodes: readonly Observed[], name: string): string | undefined {
-  return nodes.find((node) => node.node === name)?.zone;
+function tally(nodes: readonly Observed[], nowMs: number, rules: LivenessRules): Map<string, Tally> {
+  const tallies = new Map<string, Tally>();
+  for (const { zone, heardMs, lostMs } of nodes) {
+    // what was lost long ago says nothing of what happens now
+    if (lostMs !== undefined && nowMs - lostMs > rules.togetherMs) continue;
+    const isSilent = lostMs !== undefined || nowMs - heardMs >= rules.heartbeatMs * 2;
+    for (const place of new Set([everywhere, zone])) {
+      const sum = tallies.get(place) ?? { silent: 0, nodes: 0 };
+      sum.nodes++;
+      if (isSilent) sum.silent++;
+      tallies.set(place, sum);
+    }
+  }
+  return tallies;
 }

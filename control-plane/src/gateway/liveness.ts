@@ -3,7 +3,7 @@ import { Machine } from '@gantry/proto';
 import type { ClusterView } from '../cluster/view.ts';
 import { keys } from '../store/keys.ts';
 import type { Store } from '../store/store.ts';
-import { type LivenessRules, type Observed, planLiveness } from './liveness-plan.ts';
+import { everywhere, type LivenessRules, type Observed, planLiveness } from './liveness-plan.ts';
 import type { EmitEvent } from './ports.ts';
 
 export interface LivenessOptions {
@@ -63,7 +63,7 @@ export class Liveness {
       if (!this.#heard.has(node)) this.#heard.set(node, now);
       if (value.lostAt === 0) this.#lost.delete(node);
       else if (!this.#lost.has(node)) this.#lost.set(node, now);
-      const zone = settings.labels['zone'] ?? '';
+      const zone = settings.labels.zone ?? value.labels.zone ?? everywhere;
       const lostMs = this.#lost.get(node);
       observed.push({ node, zone, heardMs: this.#heard.get(node)!, ...(lostMs === undefined ? {} : { lostMs }) });
     }
@@ -103,9 +103,9 @@ export class Liveness {
     const { emit, log } = this.#options;
     for (const [zone, { silent, nodes }] of braked) {
       if (this.#brakes.has(zone)) continue;
-      const message = `${silent} of ${nodes} nodes${zone === '' ? '' : ` of zone ${zone}`} are silent together: nothing is moved until it is clear why`;
+      const message = `${silent} of ${nodes} nodes${zone === everywhere ? '' : ` of zone ${zone}`} are silent together: nothing is moved until it is clear why`;
       log.warn({ zone, silent, nodes }, 'too many nodes are silent together: no node is declared lost');
-      emit({ type: 'EvictionBraked', message, severity: 1, subject: zone === '' ? 'cluster' : `zone/${zone}` });
+      emit({ type: 'EvictionBraked', message, severity: 1, subject: zone === everywhere ? 'cluster' : `zone/${zone}` });
     }
     this.#brakes = new Set(braked.keys());
   }
