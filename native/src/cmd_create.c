@@ -8,6 +8,7 @@
 #include "cleanup.h"
 #include "commands.h"
 #include "container.h"
+#include "fault.h"
 #include "opts.h"
 #include "relay.h"
 
@@ -93,5 +94,8 @@ int cmd_run(const struct globals *g, int argc, char **argv, int *ret_status, str
 	*ret_status = code;
 	if (r < 0)
 		return remove_again(&c, r, err);
-	return o.keep ? 0 : container_delete(&c, true, err);
+	(void)fault_at("ended", err);
+	r = o.keep ? 0 : container_delete(&c, true, err);
+	(void)fault_at("deleted", err);
+	return r;
 }

@@ -1,5 +1,5 @@
 /* Fault injection for the test build: BERTH_FAULT=STEP makes that step of creation fail,
- * BERTH_FAULT=list prints each step's name on stderr as it is reached. */
+ * BERTH_FAULT=list prints each step's name and time on stderr as it is reached. */
 #pragma once
 #include "err.h"
 

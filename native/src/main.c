@@ -9,6 +9,7 @@
 
 #include "cleanup.h"
 #include "commands.h"
+#include "fault.h"
 #include "json_write.h"
 #include "opts.h"
 #include "selfprotect.h"
@@ -141,6 +142,7 @@ int main(int argc, char **argv)
 	bool version = false;
 	int index = 0, status = 0, r;
 
+	(void)fault_at("main", &err);
 	fill_stdio();
 	r = parse_globals(&g, argc, argv, &index, &version, &err);
 	if (r == 1)

@@ -19,10 +19,12 @@ extern char **environ;
 static bool is_protected(int self)
 {
 	struct statvfs fs;
+	int seals;
 
 	if (fstatvfs(self, &fs) == 0 && fs.f_flag & ST_RDONLY)
 		return true;
-	return (fcntl(self, F_GET_SEALS) & SEALS) == SEALS;
+	seals = fcntl(self, F_GET_SEALS);
+	return seals >= 0 && (seals & SEALS) == SEALS;
 }
 
 /* A detached, read-only clone of the mount under the file itself: opening it for writing gives
