@@ -17,7 +17,7 @@ export interface Probes {
 export interface Condition {
   /** `none` without a health probe. */
   health: ContainerHealth;
-  /** Gates traffic: readiness probe passes; without one: healthy; without any: always. */
+  /** Gates traffic: readiness probe passes and not unhealthy; without one: healthy; without any probe: always. */
   ready: boolean;
   /** Why the last probe failed; empty when it did not. */
   reason: string;
@@ -25,8 +25,11 @@ export interface Condition {
 
 /** Probes the running containers of one node. */
 export interface Prober {
-  /** Starts probing a container that just started (or was found running); replaces an earlier watch of the id. */
-  watch(id: string, probes: Probes, target: ProbeTarget): Condition;
+  /**
+   * Starts probing a container that just started; replaces an earlier watch of the id. For one that was found running,
+   * `found` is the condition it was last known in: it holds until probes say otherwise.
+   */
+  watch(id: string, probes: Probes, target: ProbeTarget, found?: Condition): Condition;
   /** Stops probing; no change of it is told afterwards. */
   unwatch(id: string): void;
   condition(id: string): Condition | undefined;
