@@ -24,6 +24,8 @@ export const keys = {
   status: (node: string, container: string): string => `${root}status/${node}/${container}`,
   /** Writer: planner; the newest refusal of a service's pending containers. */
   refusal: (key: ServiceKey): string => `${root}refusals/${service(key)}`,
+  /** Writer: planner; changes after each commit of unknown outcome, so that it cannot land late. */
+  planner: (): string => `${root}planner`,
   /** Writer: api. */
   node: (node: string): string => `${root}nodes/${node}`,
   /** Writer: gateway. */
