@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -11,6 +12,10 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE (1 << 0)
+#endif
 
 #define OPEN_FOLDER (O_PATH | O_DIRECTORY | O_CLOEXEC)
 
@@ -179,43 +184,102 @@ int tree_clear(struct tree *tree, int dir, const char *name, bool for_folder, bo
 	return 0;
 }
 
-static int remove_content(int dir, const char *name, struct err *err)
+/* Deeper folders are not entered but moved to the top: a container may have nested its own by the
+ * thousand, and each level in hand costs a descriptor and a buffer. */
+#define REMOVE_DEPTH_MAX  64
+#define REMOVE_PASSES_MAX 100000
+
+struct removal {
+	int top; /* of the tree that goes */
+	unsigned moved;
+};
+
+static int remove_at(struct removal *removal, int dir, const char *name, unsigned depth,
+		     struct err *err);
+
+static int move_up(struct removal *removal, int dir, const char *name, struct err *err)
 {
-	int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	char moved[32];
+
+	do {
+		(void)snprintf(moved, sizeof(moved), ".deep-%u", removal->moved++);
+		if (syscall(SYS_renameat2, dir, name, removal->top, moved, RENAME_NOREPLACE) == 0)
+			return 0;
+	} while (errno == EEXIST);
+	return err_sys(err, -errno, "cannot move \"%.200s\" to remove it", name);
+}
+
+static int remove_content(struct removal *removal, int fd, unsigned depth, struct err *err)
+{
 	struct dirent *entry;
 	int result = 0;
-	DIR *list;
+	DIR *list = fdopendir(fd);
 
-	if (fd < 0)
-		return err_sys(err, -errno, "cannot open \"%.200s\" to remove it", name);
-	list = fdopendir(fd);
 	if (!list) {
 		result = -errno;
 		(void)close(fd);
-		return err_sys(err, result, "cannot list \"%.200s\"", name);
+		return err_sys(err, result, "cannot list a folder to remove it");
 	}
 	while (result == 0 && (entry = readdir(list))) {
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
-		result = tree_remove(fd, entry->d_name, err);
+		result = remove_at(removal, fd, entry->d_name, depth + 1, err);
 	}
 	(void)closedir(list);
 	return result;
 }
 
-/* Recursion is bounded: no entry lies deeper than PATH_DEPTH_MAX. */
-int tree_remove(int dir, const char *name, struct err *err)
+/* Recursion is bounded by REMOVE_DEPTH_MAX. */
+static int remove_at(struct removal *removal, int dir, const char *name, unsigned depth,
+		     struct err *err)
 {
+	int fd;
 	int result;
 
 	if (unlinkat(dir, name, 0) == 0 || errno == ENOENT)
 		return 0;
 	if (errno != EISDIR && errno != EPERM)
 		return err_sys(err, -errno, "cannot remove \"%.200s\"", name);
-	result = remove_content(dir, name, err);
+	if (depth > REMOVE_DEPTH_MAX)
+		return move_up(removal, dir, name, err);
+	fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(err, -errno, "cannot open \"%.200s\" to remove it", name);
+	result = remove_content(removal, fd, depth, err);
 	if (result < 0)
 		return result;
-	if (unlinkat(dir, name, AT_REMOVEDIR) < 0)
+	/* Not empty: a name appeared meanwhile; the next pass sees it. */
+	if (unlinkat(dir, name, AT_REMOVEDIR) < 0 && errno != ENOTEMPTY)
 		return err_sys(err, -errno, "cannot remove folder \"%.200s\"", name);
 	return 0;
+}
+
+int tree_remove(int dir, const char *name, struct err *err)
+{
+	struct removal removal = {.top = FD_NONE};
+	_cleanup_close_ int top = FD_NONE;
+
+	if (unlinkat(dir, name, 0) == 0 || errno == ENOENT)
+		return 0;
+	top = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (top < 0)
+		return err_sys(err, -errno, "cannot open \"%.200s\" to remove it", name);
+	removal.top = top;
+	/* Each pass empties what it found; what it moved up is left for the next one. The bound is
+	 * for somebody who goes on writing meanwhile. */
+	for (unsigned pass = 0; pass < REMOVE_PASSES_MAX; pass++) {
+		int fd = openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		int result;
+
+		if (fd < 0)
+			return err_sys(err, -errno, "cannot open \"%.200s\" to remove it", name);
+		result = remove_content(&removal, fd, 0, err);
+		if (result < 0)
+			return result;
+		if (unlinkat(dir, name, AT_REMOVEDIR) == 0)
+			return 0;
+		if (errno != ENOTEMPTY)
+			return err_sys(err, -errno, "cannot remove folder \"%.200s\"", name);
+	}
+	return err_set(err, -EBUSY, "cannot remove \"%.200s\": it is being written to", name);
 }

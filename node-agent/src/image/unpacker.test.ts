@@ -302,6 +302,13 @@ describe.skipIf(skipReason !== '')('unpacking an honest layer', () => {
     expect(readdirSync(target)).toEqual([]);
   });
 
+  test('a tree deeper than any path can name is removed', () => {
+    const dig = 'import os,sys; os.chdir(sys.argv[1])\nfor i in range(1500): os.mkdir("d"); open("f", "w").close(); os.chdir("d")';
+    mkdirSync(target);
+    execFileSync('python3', ['-c', dig, target]);
+    return unpacker.remove(target).then(() => expect(readdirSync(layers)).toEqual([]));
+  });
+
   test('a folder with names that are no text is removed', async () => {
     await unpack(tar([{ name: 'd\xff\xfe/f\xff', data: 'x' }]));
     await unpacker.remove(target);
