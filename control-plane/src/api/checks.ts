@@ -3,7 +3,7 @@ import { type Probe, ProbeType } from '@gantry/proto';
 
 /** Largest values that a spec may hold (see docs/ARCHITECTURE.md). */
 export const limits = {
-  services: 500,
+  services: 200,
   replicas: 10_000,
   labels: 64,
   labelBytes: 256,
@@ -12,6 +12,12 @@ export const limits = {
   fileBytes: 512 * 1024 - 4096,
   ports: 64,
   mounts: 64,
+  files: 100,
+  volumes: 100,
+  words: 1000,
+  listItems: 64,
+  /** Encoded spec of one service: the record of each of its containers carries it. */
+  serviceBytes: 256 * 1024,
 } as const;
 
 /** Refuses with the field's path. */
@@ -50,4 +56,42 @@ export function validateProbe(path: string, probe: Probe | null): void {
   if (probe.type !== ProbeType.exec) requireWhole(`${path}.port`, probe.port, 65_535, 1);
   for (const key of ['intervalUs', 'timeoutUs', 'startPeriodUs'] as const) requireWhole(`${path}.${key}`, probe[key], 8.64e10);
   requireWhole(`${path}.retries`, probe.retries, 1000);
+}
+
+const maxDepth = 12;
+/** Fields that may be negative, and those that may have fractions. */
+const signed = new Set(['priority']);
+const fractional = new Set(['maxFailureRatio']);
+
+/**
+ * What holds for every field of every message: whole numbers that are exact and not negative, text that is valid Unicode
+ * without NUL, no map key that means something to the language.
+ */
+export function requirePlain(path: string, value: unknown, field = '', depth = 0): void {
+  if (depth > maxDepth) refuse(path, `nested at most ${maxDepth} deep`);
+  if (typeof value === 'string') {
+    if (value.includes('\0')) refuse(path, 'without NUL bytes');
+    if (!value.isWellFormed()) refuse(path, 'valid Unicode', value);
+  } else if (typeof value === 'number') {
+    if (fractional.has(field)) return;
+    if (!Number.isSafeInteger(value)) refuse(path, 'a whole number below 2^53', String(value));
+    if (value < 0 && !signed.has(field)) refuse(path, 'a whole number, not negative', value);
+  } else if (Array.isArray(value)) {
+    for (const [index, item] of value.entries()) requirePlain(`${path}[${index}]`, item, field, depth + 1);
+  } else if (typeof value === 'object' && value !== null && !(value instanceof Uint8Array)) {
+    for (const [key, item] of Object.entries(value)) {
+      if (key === '__proto__') refuse(path, 'named by a plain word', key);
+      requirePlain(path, key, field, depth + 1);
+      requirePlain(path === '' ? key : `${path}.${key.slice(0, 60)}`, item, key, depth + 1);
+    }
+  }
+}
+
+export function requireCount(path: string, items: readonly unknown[], most: number): void {
+  if (items.length > most) refuse(path, `at most ${most} items`, items.length);
+}
+
+/** The idempotency key of a mutating call; an empty one makes the call not repeatable. */
+export function requireRequestId(requestId: string): void {
+  if (!/^[-_.:a-zA-Z0-9]{0,64}$/.test(requestId)) refuse('requestId', 'at most 64 letters, digits, "-", "_", "." and ":"', requestId);
 }

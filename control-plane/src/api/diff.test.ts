@@ -27,7 +27,7 @@ test('nested changes are named by their path and change the hash', () => {
   const { kind, fields } = diffService(base, after);
   expect(kind).toBe(ServiceChangeKind.updated);
   expect(fields.toSorted((a, b) => (a.path < b.path ? 1 : -1))).toEqual([
-    { path: 'ports', before: '[]', after: '[{"protocol":"tcp","published":8080,"target":80}]' },
+    { path: 'ports[80/tcp>8080]', before: '', after: '{"target":80,"published":8080,"protocol":"tcp"}' },
     { path: 'container.image', before: '"x:1"', after: '"x:2"' },
     { path: 'container.environment.B', before: '', after: '"2"' },
   ]);

@@ -1,6 +1,6 @@
 import { posix } from 'node:path';
 import { type AppSpec, type ContainerSpec, type FileReference, type Mount, MountType } from '@gantry/proto';
-import { limits, refuse, requireMap, requireText, requireWhole, validateProbe } from './checks.ts';
+import { limits, refuse, requireCount, requireMap, requireText, requireWhole, validateProbe } from './checks.ts';
 
 const defaultStopGraceUs = 10_000_000;
 /** A container's own signal names; numbers are accepted too. */
@@ -15,6 +15,8 @@ export function validateContainer(path: string, container: ContainerSpec, app: A
   requireText(`${path}.image`, container.image, 512);
   validateProcess(path, container);
   if (container.mounts.length > limits.mounts) refuse(`${path}.mounts`, `at most ${limits.mounts}`, container.mounts.length);
+  const targets = new Set(container.mounts.map((mount) => posix.normalize(`${mount.target}/`)));
+  if (targets.size < container.mounts.length) refuse(`${path}.mounts`, 'one for each target');
   for (const mount of container.mounts) validateMount(`${path}.mounts`, mount, app);
   validateReferences(`${path}.configs`, container.configs, app.configs);
   validateReferences(`${path}.secrets`, container.secrets, app.secrets);
@@ -25,6 +27,13 @@ export function validateContainer(path: string, container: ContainerSpec, app: A
 }
 
 function validateProcess(path: string, container: ContainerSpec): void {
+  for (const key of ['command', 'entrypoint'] as const) requireCount(`${path}.${key}`, container[key], limits.words);
+  for (const key of ['capAdd', 'capDrop', 'securityOpt', 'ulimits'] as const) {
+    requireCount(`${path}.${key}`, container[key], limits.listItems);
+  }
+  for (const name of [...container.capAdd, ...container.capDrop]) {
+    if (!/^(CAP_)?[A-Z_]{2,40}$/.test(name)) refuse(`${path}.capAdd`, 'a capability such as NET_BIND_SERVICE', name);
+  }
   requireMap(`${path}.environment`, container.environment, limits.environmentEntries, limits.environmentBytes);
   for (const word of [...container.command, ...container.entrypoint]) requireText(`${path}.command`, word, 128 * 1024);
   for (const key of ['user', 'hostname', 'workingDir'] as const) requireText(`${path}.${key}`, container[key], 255);
@@ -72,7 +81,9 @@ function validateMount(path: string, mount: Mount, app: AppSpec): void {
 }
 
 function validateReferences(path: string, references: readonly FileReference[], declared: readonly { name: string }[]): void {
+  requireCount(path, references, limits.files);
   for (const reference of references) {
+    for (const key of ['uid', 'gid'] as const) if (!/^\d{0,9}$/.test(reference[key])) refuse(`${path}.${key}`, 'a number', reference[key]);
     if (!declared.some((file) => file.name === reference.source)) refuse(path, 'declared by the app', reference.source);
     if (reference.target !== '')
       requireTarget(`${path}.target`, reference.target.startsWith('/') ? reference.target : `/${reference.target}`);

@@ -2,15 +2,17 @@ import { isName } from '@gantry/common';
 import {
   type AppSpec,
   type Autoscale,
+  DependencyCondition,
   type FileSpec,
   PlacementStrategy,
   Resources,
-  type ServiceSpec,
+  type RestartPolicy,
+  ServiceSpec,
   ServiceSpecMode,
   type UpdatePolicy,
   type VolumeSpec,
 } from '@gantry/proto';
-import { limits, refuse, requireMap, requireText, requireWhole } from './checks.ts';
+import { limits, refuse, requireCount, requireMap, requirePlain, requireText, requireWhole } from './checks.ts';
 import { validateContainer } from './validate-container.ts';
 
 /** What a service that reserves nothing is given: placement needs a figure, and says so. */
@@ -25,11 +27,13 @@ function requireName(path: string, name: string): void {
  * @throws GantryError invalidArgument that names the first field that cannot be accepted.
  */
 export function validateApp(spec: AppSpec): AppSpec {
+  requirePlain('', spec);
   const namespace = spec.namespace || 'default';
   requireName('namespace', namespace);
   requireName('name', spec.name);
   if (spec.services.length === 0) refuse('services', 'at least one service');
   if (spec.services.length > limits.services) refuse('services', `at most ${limits.services}`, spec.services.length);
+  requireCount('volumes', spec.volumes, limits.volumes);
   unique('services', spec.services);
   unique('volumes', spec.volumes);
   for (const volume of spec.volumes) validateVolume(volume);
@@ -38,6 +42,7 @@ export function validateApp(spec: AppSpec): AppSpec {
   const services = spec.services.map((service) => validateService(service, spec));
   requireAcyclic(services);
   requireDistinctPorts(services);
+  requireDistinctNames(services);
   return { ...spec, namespace, services };
 }
 
@@ -55,6 +60,7 @@ function validateVolume(volume: VolumeSpec): void {
 }
 
 function validateFiles(kind: string, files: readonly FileSpec[]): void {
+  requireCount(kind, files, limits.files);
   unique(kind, files);
   for (const file of files) {
     if (file.content.length > limits.fileBytes) refuse(`${kind}.${file.name}`, `at most ${limits.fileBytes} bytes`, file.content.length);
@@ -63,13 +69,18 @@ function validateFiles(kind: string, files: readonly FileSpec[]): void {
 
 function validateService(service: ServiceSpec, app: AppSpec): ServiceSpec {
   const path = `services.${service.name}`;
+  const bytes = ServiceSpec.encode(service).length;
+  if (bytes > limits.serviceBytes) refuse(path, `at most ${limits.serviceBytes} bytes`, bytes);
   requireWhole(`${path}.mode`, service.mode, 3);
+  requireWhole(`${path}.disconnect`, service.disconnect, 1);
+  requireWhole(`${path}.drainUs`, service.drainUs, 3.6e9);
   requireWhole(`${path}.replicas`, service.replicas, limits.replicas);
   if (!service.container) refuse(`${path}.container`, 'set');
   const container = validateContainer(`${path}.container`, service.container, app);
   const reservation = validateResources(path, service);
   requireMap(`${path}.labels`, service.labels, limits.labels, limits.labelBytes);
   requireWhole(`${path}.priority`, service.priority, 1000, -1000);
+  requireCount(`${path}.aliases`, service.aliases, limits.listItems);
   for (const alias of service.aliases) requireName(`${path}.aliases`, alias);
   validatePorts(path, service);
   validatePlacement(path, service);
@@ -79,12 +90,29 @@ function validateService(service: ServiceSpec, app: AppSpec): ServiceSpec {
   ] as const)
     validateUpdate(`${path}.${name}`, policy);
   validateAutoscale(`${path}.autoscale`, service.autoscale, service.mode);
-  for (const dependency of service.dependsOn) {
-    if (!app.services.some((other) => other.name === dependency.service))
-      refuse(`${path}.dependsOn`, 'a service of the app', dependency.service);
-    requireWhole(`${path}.dependsOn.condition`, dependency.condition, 2);
-  }
+  validateRestart(`${path}.restart`, service.restart);
+  validateDependencies(`${path}.dependsOn`, service, app);
   return { ...service, container, reservation };
+}
+
+function validateRestart(path: string, restart: RestartPolicy | null): void {
+  if (!restart) return;
+  requireWhole(`${path}.condition`, restart.condition, 2);
+  for (const key of ['delayUs', 'maxDelayUs', 'windowUs'] as const) requireWhole(`${path}.${key}`, restart[key], 8.64e10 * 7);
+}
+
+function validateDependencies(path: string, { dependsOn }: ServiceSpec, app: AppSpec): void {
+  const seen = new Set<string>();
+  for (const { service, condition } of dependsOn) {
+    const target = app.services.find((other) => other.name === service);
+    if (!target) refuse(path, 'a service of the app', service);
+    if (seen.has(service)) refuse(path, 'named once', service);
+    seen.add(service);
+    requireWhole(`${path}.condition`, condition, 2);
+    const isJob = target.mode === ServiceSpecMode.replicated_job || target.mode === ServiceSpecMode.global_job;
+    if (condition === DependencyCondition.service_completed_successfully && !isJob)
+      refuse(path, 'a job, since only jobs complete', service);
+  }
 }
 
 function validateResources(path: string, service: ServiceSpec): Resources {
@@ -129,11 +157,25 @@ function requireDistinctPorts(services: readonly ServiceSpec[]): void {
   }
 }
 
+/** Services and aliases share the app's DNS names. */
+function requireDistinctNames(services: readonly ServiceSpec[]): void {
+  const names = new Set(services.map((service) => service.name));
+  for (const { name, aliases } of services) {
+    for (const alias of aliases) {
+      if (alias !== name && names.has(alias)) refuse(`services.${name}.aliases`, 'free: a service of the app has this name', alias);
+    }
+  }
+}
+
 function validatePlacement(path: string, service: ServiceSpec): void {
   const { placement } = service;
   if (!placement) return;
   requireWhole(`${path}.placement.maxReplicasPerNode`, placement.maxReplicasPerNode, limits.replicas);
   requireWhole(`${path}.placement.strategy`, placement.strategy, PlacementStrategy.spread);
+  requireCount(`${path}.placement.constraints`, placement.constraints, limits.listItems);
+  requireCount(`${path}.placement.preferences`, placement.preferences, limits.listItems);
+  requireCount(`${path}.placement.tolerations`, placement.tolerations, limits.listItems);
+  for (const toleration of placement.tolerations) requireText(`${path}.placement.tolerations`, toleration, 512);
   for (const constraint of placement.constraints) {
     requireText(`${path}.placement.constraints`, constraint, 1024);
     if (!/^node\.[\w./-]+\s*(==|!=|>|<|\bin\b|\bnot-in\b|\bexists\b|\bversion\b|\bregex\b)/.test(constraint.trim())) {
