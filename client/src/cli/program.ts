@@ -141,6 +141,7 @@ function looking(root: Command, globals: () => GlobalOptions): void {
     .option('-e, --env <pair...>', 'NAME=VALUE for the command')
     .option('-u, --user <user>', 'as this user', '')
     .option('-w, --workdir <folder>', 'in this folder', '')
+    .passThroughOptions()
     .action(
       async (
         target: string,
