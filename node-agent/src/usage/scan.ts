@@ -15,7 +15,7 @@ export function numberAt(buffer: Uint8Array, at: number, end: number): number {
   for (; index < end; index++) {
     const digit = buffer[index]!;
     if (digit < zero || digit > nine) break;
-    value = (value < 0 ? 0 : value * 10) + digit - zero;
+    value = (value < 0 ? 0 : value * 10) + (digit - zero);
   }
   return value;
 }
