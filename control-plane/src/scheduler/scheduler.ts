@@ -1,0 +1,180 @@
+import {
+  type Assignment,
+  AssignmentDesired,
+  ContainerState,
+  type ContainerStatus,
+  type NodeScore,
+  NodeSettingsAvailability,
+  NodeState,
+  type Refusal,
+  type ServiceSpec,
+  TaintEffect,
+} from '@gantry/proto';
+import type { Change, ClusterView } from '../cluster/view.ts';
+import { serviceId } from '../cluster/view.ts';
+import { satisfies } from './constraint.ts';
+import { type DemandContext, demandOf } from './demand.ts';
+import { type Amounts, amountsOf } from './dimensions.ts';
+import { Engine } from './engine.ts';
+import { explainRefusal } from './explain.ts';
+import { NodeTable } from './node-table.ts';
+import type { Demand, SchedulerNode, Strategy } from './ports.ts';
+import { untolerated } from './taint.ts';
+
+export interface SchedulerOptions {
+  view: ClusterView;
+  /** For services that name none. Default binpack. */
+  strategy?: Strategy;
+  /** Decides between equal nodes. Default 0. */
+  seed?: number;
+  /** Ends following the view. */
+  signal: AbortSignal;
+}
+
+/** Containers of one service and revision that need nodes. */
+export interface Wanted {
+  readonly service: string;
+  readonly spec: ServiceSpec;
+  readonly replicas: number;
+  readonly ids: readonly string[];
+  readonly pin?: { readonly node: string; readonly reason: string };
+  readonly crashes?: ReadonlyMap<string, number>;
+  readonly scores?: boolean;
+}
+
+export interface Outcome {
+  readonly placed: readonly { readonly id: string; readonly node: string; readonly scores: NodeScore[] }[];
+  readonly refused: readonly string[];
+  /** Why the refused ones found no place. */
+  readonly explain: (sinceUs: number) => Refusal;
+}
+
+/**
+ * The engine on the living cluster: its table follows the view. It must be made before whoever plans on it starts to listen to the
+ * view, so that the table is never behind the planner.
+ */
+export class ClusterScheduler {
+  readonly #view: ClusterView;
+  readonly #table: NodeTable;
+  readonly #engine: Engine;
+  readonly #strategy: Strategy;
+
+  constructor(options: SchedulerOptions) {
+    const { view, strategy = 'binpack', seed = 0, signal } = options;
+    this.#view = view;
+    this.#strategy = strategy;
+    this.#table = new NodeTable(seed);
+    this.#engine = new Engine(this.#table, { strategy });
+    for (const name of view.nodes.keys()) this.#followNode(name);
+    for (const id of view.assignments.keys()) this.#followContainer(id);
+    const unfollow = view.onChange((changes) => this.#follow(changes));
+    signal.addEventListener('abort', unfollow, { once: true });
+  }
+
+  /** A copy of the table as it is now, to try things on. */
+  copy(): NodeTable {
+    return this.#table.clone();
+  }
+
+  /** Strategy of demands that name none. */
+  get strategy(): Strategy {
+    return this.#strategy;
+  }
+
+  /**
+   * Finds nodes. What is placed is charged at once, until it is released or the view shows that it ended.
+   * @throws GantryError invalidArgument when a constraint cannot be read.
+   */
+  place(wanted: Wanted): Outcome {
+    const { service, spec, replicas, ids, pin, crashes, scores } = wanted;
+    const demand = demandOf(spec, { replicas, ...(pin && { pin }) });
+    const { placed, refused } = this.#engine.place({ service, demand, ids, ...(crashes && { crashes }), scores: scores ?? false });
+    const explain = (sinceUs: number): Refusal =>
+      explainRefusal(this.#table, { service, demand, missing: refused.length, sinceUs, strategy: this.#strategy });
+    return { placed, refused, explain };
+  }
+
+  /** Takes back a placement that came to nothing. */
+  release(id: string): void {
+    this.#table.release(id);
+  }
+
+  /** Nodes that may take a container of the spec now, room aside. */
+  eligibleNodes(spec: ServiceSpec): string[] {
+    return this.#engine.eligibleNodes(demandOf(spec));
+  }
+
+  /** Whether a container of the spec may go on running there. A node that is not known may keep what it has. */
+  mayStay(spec: ServiceSpec, node: string): boolean {
+    const row = this.#table.rowOf(node);
+    if (row === undefined) return true;
+    return mayStayOn(demandOf(spec, noContext), this.#table.node(row)!);
+  }
+
+  #follow(changes: readonly Change[]): void {
+    for (const { collection, id } of changes) {
+      if (collection === 'nodes' || collection === 'machines') this.#followNode(id);
+      else if (collection === 'assignments' || collection === 'statuses') this.#followContainer(id);
+      else if (collection === 'gateways') for (const name of this.#view.nodes.keys()) this.#followNode(name);
+    }
+  }
+
+  #followNode(name: string): void {
+    const node = nodeOf(this.#view, name);
+    if (node) this.#table.upsert(node);
+    else this.#table.remove(name);
+  }
+
+  #followContainer(id: string): void {
+    const assignment = this.#view.assignments.get(id)?.value;
+    if (!assignment?.key || hasEnded(assignment, this.#view.statuses.get(id)?.value)) {
+      this.#table.release(id);
+      return;
+    }
+    this.#table.charge(id, assignment.node, needsOf(assignment), serviceId(assignment.key));
+  }
+}
+
+const noContext: DemandContext = {};
+
+/** A node as the scheduler sees it; undefined when it is no member or has never shown itself. */
+export function nodeOf(view: ClusterView, name: string): SchedulerNode | undefined {
+  const settings = view.nodes.get(name)?.value;
+  const machine = view.machines.get(name)?.value;
+  if (!settings || settings.removed || !machine?.capacity) return undefined;
+  const state = view.nodeState(name);
+  return {
+    name,
+    hostname: machine.hostname || name,
+    os: machine.os || 'linux',
+    arch: machine.arch,
+    labels: { ...machine.labels, ...settings.labels },
+    taints: settings.taints,
+    unready: state === NodeState.ready ? '' : state === NodeState.lost ? 'lost' : 'not connected',
+    closed: closedBy(settings.availability),
+    capacity: amountsOf(machine.capacity, { pids: machine.pids, diskBytes: machine.diskBytes }),
+  };
+}
+
+function closedBy(availability: NodeSettingsAvailability): string {
+  if (availability === NodeSettingsAvailability.active) return '';
+  return availability === NodeSettingsAvailability.cordoned ? 'cordoned' : 'draining';
+}
+
+/** What a container takes of its node while it is there. */
+export function needsOf({ spec, reservation }: Assignment): Amounts {
+  if (!spec) return amountsOf(reservation ?? { cpuMillis: 0, memoryBytes: 0, ioBytesPerSecond: 0, networkBytesPerSecond: 0 });
+  return demandOf(reservation ? { ...spec, reservation, placement: null } : { ...spec, placement: null }).needs;
+}
+
+/** Whether its process is gone for good, so that it takes nothing any more. */
+function hasEnded(assignment: Assignment, status: ContainerStatus | undefined): boolean {
+  if (!status) return false;
+  if (status.state === ContainerState.complete || status.state === ContainerState.rejected) return true;
+  return status.state === ContainerState.failed && (status.final || assignment.desired === AssignmentDesired.stop);
+}
+
+function mayStayOn(demand: Demand, node: SchedulerNode): boolean {
+  if (untolerated(node.taints, demand.tolerations, [TaintEffect.no_execute])) return false;
+  return demand.constraints.every((constraint) => satisfies(constraint, node));
+}
