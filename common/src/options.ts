@@ -80,7 +80,7 @@ export function optionsHelp(table: OptionTable, prefix: string): string {
   return Object.entries(table)
     .map(
       ([key, spec]) =>
-        `  ${`${flagOf(key)} ${spec.value}`.padEnd(34)} ${spec.help} [${variableOf(prefix, key)}${spec.default === '' ? '' : `, default ${String(spec.default)}`}]`,
+        `  ${`${flagOf(key)} ${spec.value}`.padEnd(34)} ${spec.help} [${variableOf(prefix, key)}${String(spec.default) === '' ? '' : `, default ${String(spec.default)}`}]`,
     )
     .join('\n');
 }

@@ -28,14 +28,12 @@ function absolutes(text: string): string[] {
   return list(text).map(absolute);
 }
 
-function labels(text: string): Record<string, string> {
-  return Object.fromEntries(
-    list(text).map((pair) => {
-      const equals = pair.indexOf('=');
-      if (equals < 1) throw new Error(`must be a list of name=value, found "${pair}"`);
-      return [pair.slice(0, equals), pair.slice(equals + 1)];
-    }),
-  );
+function labels(text: string): (readonly [string, string])[] {
+  return list(text).map((pair) => {
+    const equals = pair.indexOf('=');
+    if (equals < 1) throw new Error(`must be a list of name=value, found "${pair}"`);
+    return [pair.slice(0, equals), pair.slice(equals + 1)];
+  });
 }
 
 const dimensions: Readonly<Record<string, (text: string) => Partial<Resources>>> = {
@@ -45,14 +43,13 @@ const dimensions: Readonly<Record<string, (text: string) => Partial<Resources>>>
   network: (text) => ({ networkBytesPerSecond: parseRate(text) }),
 };
 
-function capacity(text: string): Partial<Resources> {
-  const parts = list(text).map((pair) => {
+function capacity(text: string): Partial<Resources>[] {
+  return list(text).map((pair) => {
     const [name = '', value = ''] = pair.split('=');
     const read = dimensions[name];
     if (!read) throw new Error(`must name cpu, memory, io or network, found "${name}"`);
     return read(value);
   });
-  return Object.assign({}, ...parts) as Partial<Resources>;
 }
 
 function nodeName(text: string): string {
@@ -91,17 +88,16 @@ export const options = {
   cgroupParent: option({ parse: absolute, default: '/gantry', value: 'PATH', help: 'cgroup that holds all containers' }),
   capacity: option({
     parse: capacity,
-    default: {},
+    default: [],
     value: 'LIST',
     help: 'what may be reserved, "cpu=2,memory=4Gi,io=200MB/s,network=1Gbit/s"; default measured',
   }),
-  labels: option({ parse: labels, default: {}, value: 'K=V,…', help: 'labels of the node' }),
+  labels: option({ parse: labels, default: [], value: 'K=V,…', help: 'labels of the node' }),
   bridge: option({ parse: bridge, default: 'gantry0', value: 'NAME', help: 'bridge of the containers' }),
   berth: option({ parse: path, default: 'berth', value: 'PATH', help: 'the container runtime' }),
   netd: option({ parse: path, default: 'gantry-netd', value: 'PATH', help: 'the network helper' }),
   unpack: option({ parse: path, default: 'gantry-unpack', value: 'PATH', help: 'the unpacker of image layers' }),
   insecureRegistries: option({ parse: addresses, default: [], value: 'HOST:PORT,…', help: 'registries that speak plain http' }),
-  volumeRoots: option({ parse: absolutes, default: [], value: 'DIR,…', help: 'further folders that volumes may lie in' }),
   bindRoots: option({ parse: absolutes, default: [], value: 'DIR,…', help: 'host folders that containers may mount' }),
   logLevel: option({ parse: path, default: 'info', value: 'LEVEL', help: 'trace, debug, info, warn, error' }),
 } as const;

@@ -1,6 +1,5 @@
 import { readdir, rm } from 'node:fs/promises';
 import { GantryError } from '@gantry/common';
-import { ContainerHealth } from '@gantry/proto';
 import { containerPaths, containersFolder } from '../runtime/paths.ts';
 import type { Found } from '../runtime/runtime.ts';
 import { type ContainerRecord, type Moment, newRecord, transition } from './container.ts';
@@ -19,7 +18,7 @@ export function restoredRecord(id: string, saved: SavedRecord | undefined, found
   const base = saved?.record ?? newRecord(id, null, now.us);
   if (found.kind === 'running') {
     const { run } = found.running;
-    return { ...base, phase: { kind: 'running', run }, run, exit: undefined, reason: '', health: ContainerHealth.none };
+    return { ...base, phase: { kind: 'running', run }, run, exit: undefined, reason: '' };
   }
   if (saved && saved.phase !== 'starting') return settled(saved, now);
   if (found.kind === 'nothing') return saved ? base : undefined;
@@ -82,7 +81,8 @@ async function adopt(id: string, { ports, ledger, watcher }: AdoptInput): Promis
     const key = { namespace: assignment?.key?.namespace ?? '', app: assignment?.key?.app ?? '' };
     const limit = assignment ? rateLimitOf(assignment) : undefined;
     const { hostInterface } = network.adopt({ containerId: id, address, ...key, ...(limit ? { limit } : {}) });
-    const condition = watcher.follow(id, found.running, hostInterface);
+    const { health, ready } = record;
+    const condition = watcher.follow(id, found.running, { hostInterface, found: { health, ready, reason: '' } });
     ledger.apply(id, { kind: 'health', ...condition });
     log.info({ id, pid: found.running.run.pid }, 'found a running container');
   } catch (error) {

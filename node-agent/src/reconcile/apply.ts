@@ -93,7 +93,7 @@ export class Executor {
     try {
       ledger.apply(id, { kind: 'prepare', assignment, address: this.#addresses.addressOf(id) });
       const { running, network } = await this.#starter.start(assignment, signal);
-      const condition = watcher.follow(id, running, network.hostInterface);
+      const condition = watcher.follow(id, running, { hostInterface: network.hostInterface });
       const record = ledger.apply(id, { kind: 'started', run: running.run, health: condition.health, ready: condition.ready });
       // a stop came while the process was being made
       if (record.phase.kind === 'stopping') await this.#signalToStop(record);

@@ -103,7 +103,8 @@ export class Reconciler {
     const { statuses, facts, log, network } = this.#options;
     const { kind } = record.phase;
     const moved = before?.phase.kind !== kind;
-    if (moved && isSaved(kind)) {
+    const probed = !moved && (before?.ready !== record.ready || before.health !== record.health);
+    if ((moved && isSaved(kind)) || (probed && kind === 'running')) {
       try {
         saveRecord(containerPaths(facts.dataDir, record.id), record);
       } catch (error) {

@@ -16,6 +16,8 @@ const savedRecord = z.strictObject({
   lastExitCode: z.number(),
   address: z.string(),
   imageDigest: z.string(),
+  health: z.enum(ContainerHealth),
+  ready: z.boolean(),
   changedAtUs: z.number(),
   exit: z
     .strictObject({
@@ -70,6 +72,8 @@ export function saveRecord(paths: ContainerPaths, record: ContainerRecord): void
     lastExitCode: record.lastExitCode,
     address: record.address,
     imageDigest: record.imageDigest,
+    health: record.health,
+    ready: record.ready,
     changedAtUs: record.changedAtUs,
     exit: record.exit ?? null,
   };
@@ -93,8 +97,6 @@ export function loadRecord(paths: ContainerPaths): SavedRecord | undefined {
       phase: { kind: 'pending' },
       end: undefined,
       run: undefined,
-      health: ContainerHealth.none,
-      ready: false,
     };
     return { record, phase };
   } catch {

@@ -20,8 +20,11 @@ export class Watcher {
     ports.prober.onChange((id, condition) => this.#onCondition(id, condition));
   }
 
-  /** Begins to follow a container that was started or found running; the first condition of its probes. */
-  follow(id: string, running: Running, hostInterface: string): Condition {
+  /**
+   * Begins to follow a container that was started or found running (then with the condition it was last
+   * known to be in); its first condition.
+   */
+  follow(id: string, running: Running, { hostInterface, found }: { hostInterface: string; found?: Condition }): Condition {
     const { facts, sampler, prober, log } = this.#ports;
     const record = this.#ledger.get(id);
     sampler.track(id, { cgroupPath: `${facts.cgroupParent}/${id}`, hostInterface, pid: running.run.pid });
@@ -33,6 +36,7 @@ export class Watcher {
       id,
       { health: container?.health ?? null, readiness: container?.readiness ?? null },
       { address: record?.address ?? '', exec: (command, signal) => this.#probe(id, command, signal) },
+      found,
     );
   }
 
