@@ -1,0 +1,3 @@
+export { examineCompose, mostManifestBytes, type ReadComposeOptions, type ReadComposeResult, readCompose } from './compose.ts';
+export { parseEnvFile } from './environment.ts';
+export type { Variables } from './interpolate.ts';
