@@ -108,6 +108,7 @@ export function removedStatus(
     ...fallback,
     state: ContainerState.complete,
     ready: false,
+    final: true,
     pid: 0,
     reason: 'nothing is left of it on its node',
   });

@@ -7,7 +7,7 @@ let server: HttpServer | undefined;
 afterEach(() => server?.close());
 
 async function start(health: Health, metrics = createMetrics([])): Promise<string> {
-  server = await startHttpServer({ host: '127.0.0.1', port: 0, log: silentLogger(), health: () => health, metrics });
+  server = await startHttpServer({ host: '127.0.0.1', port: 0, log: silentLogger(), health: async () => health, metrics });
   return `http://127.0.0.1:${server.port}`;
 }
 

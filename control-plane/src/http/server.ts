@@ -12,7 +12,7 @@ export interface HttpOptions {
   host: string;
   port: number;
   log: Logger;
-  health: () => Health;
+  health: () => Promise<Health>;
   /** The metrics in Prometheus' text form. */
   metrics: () => Promise<{ contentType: string; body: string }>;
 }
@@ -27,7 +27,7 @@ export interface HttpServer {
 export async function startHttpServer({ host, port, log, health, metrics }: HttpOptions): Promise<HttpServer> {
   const routes: Readonly<Record<string, (response: ServerResponse) => Promise<void>>> = {
     '/healthz': async (response) => {
-      const state = health();
+      const state = await health();
       send(response, state.healthy ? 200 : 503, 'application/json', `${JSON.stringify(state)}\n`);
     },
     '/metrics': async (response) => {

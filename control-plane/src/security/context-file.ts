@@ -26,15 +26,19 @@ export interface ContextFileOptions {
   address: string;
   /** Name of the user, default "local". */
   user?: string;
+  /** Whether a control plane answers at another address than ours: then a file that names it stays. */
+  answers: (address: string) => Promise<boolean>;
 }
 
 /**
- * Sees to it that the local operator's context file (0600) is there: one that is good for a third of its life and more, at
- * this address, stays.
+ * Sees to it that the local operator's context file (0600) is there: one that is good for a third of its life and more, and
+ * names an address that answers, stays.
  */
-export async function ensureContextFile({ path, authority, clock, address, user = 'local' }: ContextFileOptions): Promise<void> {
+export async function ensureContextFile(options: ContextFileOptions): Promise<void> {
+  const { path, authority, clock, address, user = 'local', answers } = options;
   const present = await readContext(path);
-  if (present && present.address === address && isUsable(present, authority, clock)) return;
+  const isGood = present !== undefined && isUsable(present, authority, clock);
+  if (isGood && (present.address === address || (await answers(present.address)))) return;
   const issued = await issueWithKey(await authority.issuer(), {
     organization: organizations.user,
     organizationalUnit: '*',

@@ -178,27 +178,33 @@ test('a certificate that has expired since it was first seen is refused, and so 
 
 test('the context file is written once, 0600, for an operator, and written anew for another CA', async () => {
   const path = join(folder, 'deep', 'context.json');
-  await ensureContextFile({ path, authority, clock, address: '127.0.0.1:7400' });
+  const answers = async (address: string) => address === '127.0.0.1:7400';
+  await ensureContextFile({ path, authority, clock, address: '127.0.0.1:7400', answers });
   const text = await readFile(path, 'utf8');
   expect((await stat(path)).mode & 0o777).toBe(0o600);
   const context = JSON.parse(text) as Context;
   const authenticate = createAuthenticator({ ca: authority.certificate, clock, nodes: await registry() });
   expect(authenticate(der(context.certificate))).toEqual({ kind: 'user', name: 'local', namespace: '*' });
-  await ensureContextFile({ path, authority, clock, address: '127.0.0.1:7400' });
+  await ensureContextFile({ path, authority, clock, address: '127.0.0.1:7400', answers });
   expect(await readFile(path, 'utf8')).toBe(text);
+  await ensureContextFile({ path, authority, clock, address: '127.0.0.1:7500', answers });
+  expect(await readFile(path, 'utf8')).toBe(text);
+  await ensureContextFile({ path, authority, clock, address: '127.0.0.1:7500', answers: async () => false });
+  expect((JSON.parse(await readFile(path, 'utf8')) as Context).address).toBe('127.0.0.1:7500');
   const other = await openAuthority({ store: new MemoryStore(), sealer: createSealer(Buffer.alloc(32, 9)), nowUs: clock.nowUs() });
-  await ensureContextFile({ path, authority: other, clock, address: '127.0.0.1:7400' });
+  await ensureContextFile({ path, authority: other, clock, address: '127.0.0.1:7400', answers });
   expect((JSON.parse(await readFile(path, 'utf8')) as Context).ca).toBe(other.certificate);
 });
 
 test('the server certificate is read back until a third of its life is left', async () => {
   const path = join(folder, 'server.json');
-  expect(await readServerIdentity(path, clock)).toBeUndefined();
+  expect(await readServerIdentity(path, clock, [])).toBeUndefined();
   const made = await issueServerIdentity({ authority, clock, path, hosts: ['10.0.0.1', 'control.example'] });
   expect(new X509Certificate(made.certificate).subjectAltName).toBe(
     'DNS:gantry-control-plane, DNS:localhost, DNS:control.example, IP Address:127.0.0.1, IP Address:10.0.0.1',
   );
-  expect(await readServerIdentity(path, clock)).toEqual(made);
+  expect(await readServerIdentity(path, clock, ['10.0.0.1', 'control.example'])).toEqual(made);
+  expect(await readServerIdentity(path, clock, ['10.0.0.2'])).toBeUndefined();
   await clock.advance(21 * 86_400_000);
-  expect(await readServerIdentity(path, clock)).toBeUndefined();
+  expect(await readServerIdentity(path, clock, [])).toBeUndefined();
 });

@@ -18,14 +18,15 @@ export interface ServerIdentity {
 
 /**
  * The server's certificate as the data folder keeps it, so that a control plane can start and say what is wrong while the
- * store is away. Undefined when there is none with a third of its life left.
+ * store is away. Undefined when there is none for all these hosts with a third of its life left.
  */
-export async function readServerIdentity(path: string, clock: Clock): Promise<ServerIdentity | undefined> {
+export async function readServerIdentity(path: string, clock: Clock, hosts: readonly string[]): Promise<ServerIdentity | undefined> {
   try {
     const identity = JSON.parse(await readFile(path, 'utf8')) as ServerIdentity;
     const certificate = new X509Certificate(identity.certificate);
-    const good = certificate.verify(new X509Certificate(identity.ca).publicKey) && renewalMs(identity, clock) > 0;
-    return good ? identity : undefined;
+    const isSigned = certificate.verify(new X509Certificate(identity.ca).publicKey);
+    const covers = hosts.every((host) => (isIP(host) === 0 ? certificate.checkHost(host) : certificate.checkIP(host)) !== undefined);
+    return isSigned && covers && renewalMs(identity, clock) > 0 ? identity : undefined;
   } catch {
     // absent or unreadable: a new one is issued
     return undefined;

@@ -1,0 +1,229 @@
+import { access } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { type Clock, Code, GantryError, type Logger } from '@gantry/common';
+import { AgentsService, type CallContext, implement } from '@gantry/proto';
+import { Server, type ServerOptions } from '@grpc/grpc-js';
+import { ClusterView, serviceId } from './cluster/view.ts';
+import { type Config, hostOf } from './config.ts';
+import { createAgentsHandlers } from './gateway/agents-service.ts';
+import { Gateway } from './gateway/gateway.ts';
+import type { GatewayOptions } from './gateway/ports.ts';
+import { createMetrics } from './http/metrics.ts';
+import { startHttpServer } from './http/server.ts';
+import { lead } from './leading.ts';
+import { components, figures, type ObserveOptions } from './observe.ts';
+import { ClusterScheduler } from './scheduler/scheduler.ts';
+import type { Identity } from './security/authn.ts';
+import { type ClusterSecurity, ensureBootstrapToken, openSecurity } from './security/cluster-security.ts';
+import { ensureContextFile } from './security/context-file.ts';
+import { EtcdStore } from './store/etcd-store.ts';
+import type { Store } from './store/store.ts';
+import { EventLog } from './usage/event-log.ts';
+import { openHistory } from './usage/history.ts';
+
+/** What the process gives to its control plane. */
+export interface Surroundings {
+  log: Logger;
+  clock: Clock;
+  /** Between 0 and 1. */
+  random: () => number;
+  /** Gives up a start; a control plane that has started is ended by `stop`. */
+  signal: AbortSignal;
+  /** In place of etcd, for tests. */
+  store?: Store;
+}
+
+/** A control plane that listens. */
+export interface ControlPlane {
+  /** The first address of the gRPC port, with the port that it was given. */
+  readonly address: string;
+  readonly httpPort: number;
+  /** Resolves once it has read the store and serves all calls. */
+  readonly ready: Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Limits that keep one client from starving the others. */
+const serverOptions: ServerOptions = {
+  'grpc.enable_channelz': 0,
+  'grpc.max_receive_message_length': 4 * 1024 * 1024,
+  'grpc.max_send_message_length': 16 * 1024 * 1024,
+  'grpc.max_metadata_size': 16 * 1024,
+  'grpc.max_concurrent_streams': 1000,
+  'grpc-node.max_session_memory': 16,
+  'grpc.keepalive_time_ms': 20_000,
+  'grpc.keepalive_timeout_ms': 10_000,
+  'grpc.max_connection_idle_ms': 600_000,
+};
+const shutdownMs = 1000;
+
+/** Builds all parts and plugs them together; nothing else knows them all. */
+export async function startControlPlane(config: Config, surroundings: Surroundings): Promise<ControlPlane> {
+  const { log, clock, random } = surroundings;
+  const ended = new AbortController();
+  const signal = AbortSignal.any([surroundings.signal, ended.signal]);
+  const store = surroundings.store ?? new EtcdStore({ hosts: config.etcd, clock, random });
+  const view = new ClusterView({
+    store,
+    signal: ended.signal,
+    onUnreadable: (key, error) => log.error({ key, err: error.message }, 'cannot read a record: it is left out'),
+  });
+  const address = config.advertise || config.listen[0]!;
+  const security = await openSecurity({
+    store,
+    clock,
+    log,
+    random,
+    dataDir: config.dataDir,
+    hosts: [...new Set([...config.listen, address].map(hostOf))].filter((host) => host !== '0.0.0.0' && host !== '::'),
+    nodes: {
+      get ready() {
+        return view.revision > 0;
+      },
+      settings: (name) => view.nodes.get(name)?.value,
+    },
+    signal,
+  });
+  const events = new EventLog({ clock });
+  const emit = events.emit.bind(events);
+  const history = await openHistory({
+    ...{ redis: config.redis, id: config.id, clock, log, random, events, signal: ended.signal },
+    serviceOf: (id) => {
+      const key = view.assignments.get(id)?.value.key;
+      return key ? serviceId(key) : undefined;
+    },
+  });
+  const gatewayOptions: GatewayOptions = {
+    ...{ id: config.id, address, store, view, clock, log, random, emit },
+    enrolment: security.enrolment,
+    openSecret: (sealed, context) => security.sealer.open(sealed, context),
+    clusterCidr: config.clusterCidr,
+    clusterDomain: config.clusterDomain,
+  };
+  const gateway = new Gateway(gatewayOptions);
+  gateway.usage.onReport((report) => history.record(report));
+  const scheduler = new ClusterScheduler({ view, clock, strategy: config.strategy, signal: ended.signal });
+
+  const server = new Server(serverOptions);
+  addServices({ server, security, view, log, gateway, gatewayOptions });
+  const bound = await bind(server, config.listen, security);
+  const observed: ObserveOptions = { config, store, view, gateway, history, events };
+  const [httpHost, httpPort] = [hostOf(config.httpListen), Number(config.httpListen.slice(config.httpListen.lastIndexOf(':') + 1))];
+  const health = async () => {
+    const parts = await components(observed);
+    return {
+      healthy: parts.every((part) => part.healthy || part.name === 'redis'),
+      components: Object.fromEntries(parts.map((part) => [part.name, part.detail])),
+    };
+  };
+  const http = await startHttpServer({ host: httpHost, port: httpPort, log, health, metrics: createMetrics(figures(observed)) });
+  const leading = lead({ id: config.id, address, redis: config.redis, store, view, scheduler, clock, log, random, emit, signal });
+  leading.catch((error: unknown) => {
+    if (!signal.aborted) log.error({ err: GantryError.from(error) }, 'cannot lead any more');
+  });
+
+  const ready = prepare(config, { security, view, clock, address: bound });
+  // one that is stopped before it was ready fails here, and nobody need know
+  ready.catch(() => undefined);
+  return {
+    address: bound,
+    httpPort: http.port,
+    ready,
+    stop: async () => {
+      await gateway.stop();
+      history.stop();
+      ended.abort();
+      await Promise.all([leading.catch(() => undefined), http.close(), shutDown(server)]);
+      await store.close();
+    },
+  };
+}
+
+interface ServicesOptions {
+  server: Server;
+  security: ClusterSecurity;
+  view: ClusterView;
+  log: Logger;
+  gateway: Gateway;
+  gatewayOptions: GatewayOptions;
+}
+
+function addServices({ server, security, view, log, gateway, gatewayOptions }: ServicesOptions): void {
+  const authorize = (call: Omit<CallContext, 'identity'>): Identity => {
+    const identity = security.authorize(call);
+    if (view.revision > 0) return identity;
+    throw new GantryError(Code.unavailable, 'cannot serve: the store (etcd) does not answer yet', {
+      details: { hint: 'it goes on by itself once etcd answers' },
+    });
+  };
+  const options = {
+    authorize,
+    onFailure: (path: string, error: GantryError) => log.error({ path, err: error }, 'a call failed unexpectedly'),
+  };
+  const agents = implement(AgentsService, createAgentsHandlers(gateway, gatewayOptions), options);
+  server.addService(agents.definition, agents.implementation);
+}
+
+/** Listens on all addresses; returns the first with its port. */
+async function bind(server: Server, listen: readonly string[], security: ClusterSecurity): Promise<string> {
+  const ports: number[] = [];
+  for (const address of listen) {
+    const port = await new Promise<number>((resolve, reject) => {
+      server.bindAsync(address, security.credentials.credentials, (error, number) => {
+        if (error) reject(new GantryError(Code.failedPrecondition, `cannot listen on "${address}": ${error.message}`, { cause: error }));
+        else resolve(number);
+      });
+    });
+    ports.push(port);
+  }
+  const host = hostOf(listen[0]!);
+  return `${host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host}:${ports[0]}`;
+}
+
+interface PrepareOptions {
+  security: ClusterSecurity;
+  view: ClusterView;
+  clock: Clock;
+  address: string;
+}
+
+/** What is left to do once the store has been read. */
+async function prepare(config: Config, { security, view, clock, address }: PrepareOptions): Promise<void> {
+  await view.synced;
+  const { authority, tokens } = security;
+  if (config.contextFile !== '') await ensureContextFile({ path: config.contextFile, authority, clock, address, answers });
+  if (config.bootstrapTokenFile !== '') await ensureBootstrapToken(tokens, config.bootstrapTokenFile, exists);
+}
+
+function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+function answers(address: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: hostOf(address), port: Number(address.slice(address.lastIndexOf(':') + 1)), timeout: 500 });
+    const done = (isThere: boolean) => {
+      socket.destroy();
+      resolve(isThere);
+    };
+    socket.on('connect', () => done(true));
+    socket.on('timeout', () => done(false));
+    socket.on('error', () => done(false));
+  });
+}
+
+function shutDown(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    const force = setTimeout(() => {
+      server.forceShutdown();
+      resolve();
+    }, shutdownMs);
+    server.tryShutdown(() => {
+      clearTimeout(force);
+      resolve();
+    });
+  });
+}
