@@ -18,7 +18,7 @@ export const keys = {
   rollout: (key: ServiceKey): string => `${root}rollouts/${service(key)}`,
   /** Writer: api; a user's request to pause, resume or restart, which the orchestrator acts on. */
   rolloutRequest: (key: ServiceKey): string => `${root}rollout-requests/${service(key)}`,
-  /** Writer: planner (orchestrator and scheduler commit it). */
+  /** Writer: planner (orchestrator and scheduler commit it); api marks a user's wish to stop one. */
   assignment: (node: string, container: string): string => `${root}assignments/${node}/${container}`,
   /** Writer: gateway. */
   status: (node: string, container: string): string => `${root}status/${node}/${container}`,
@@ -40,6 +40,8 @@ export const keys = {
   config: (namespace: string, app: string, name: string, digest: string): string => `${root}configs/${namespace}/${app}/${name}/${digest}`,
   /** Writer: api. */
   secret: (namespace: string, app: string, name: string, digest: string): string => `${root}secrets/${namespace}/${app}/${name}/${digest}`,
+  /** Writer: api; which service publishes a port of the cluster, so that two never do. */
+  port: (protocol: 'tcp' | 'udp', port: number): string => `${root}ports/${protocol}/${port}`,
   /** Writer: api; uses are counted down by the enrolment. */
   token: (id: string): string => `${root}tokens/${id}`,
   /** Writer: operations. */
@@ -74,5 +76,7 @@ export const prefixes = {
   tokens: `${root}tokens/`,
   operations: `${root}operations/`,
   events: `${root}events/`,
+  configsOf: (namespace: string, app: string): string => `${root}configs/${namespace}/${app}/`,
+  secretsOf: (namespace: string, app: string): string => `${root}secrets/${namespace}/${app}/`,
   revisionsOf: (key: ServiceKey): string => `${root}revisions/${service(key)}/`,
 } as const;
