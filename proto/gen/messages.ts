@@ -732,8 +732,10 @@ export interface RolloutRequestRecord {
   restartGeneration: number;
   requestedAt: number;
   requestedBy: string;
+  /** The idempotency key of the last request. */
+  requestId: string;
 }
-export const RolloutRequestRecord: Codec<RolloutRequestRecord> = codec('gantry.v1.RolloutRequestRecord', gantry.v1.RolloutRequestRecord, () => ({ paused: false, restartGeneration: 0, requestedAt: 0, requestedBy: '' }));
+export const RolloutRequestRecord: Codec<RolloutRequestRecord> = codec('gantry.v1.RolloutRequestRecord', gantry.v1.RolloutRequestRecord, () => ({ paused: false, restartGeneration: 0, requestedAt: 0, requestedBy: '', requestId: '' }));
 
 /** key refusals/<ns>/<app>/<service>. */
 export interface RefusalRecord {

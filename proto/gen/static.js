@@ -14446,6 +14446,7 @@ export const gantry = $root.gantry = (() => {
    RolloutRequestRecord.prototype.restartGeneration = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
    RolloutRequestRecord.prototype.requestedAt = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
    RolloutRequestRecord.prototype.requestedBy = "";
+   RolloutRequestRecord.prototype.requestId = "";
 
    RolloutRequestRecord.encode = function (message, writer, _depth) {
     if (!writer)
@@ -14462,6 +14463,8 @@ export const gantry = $root.gantry = (() => {
      writer.uint32(24).int64(message.requestedAt);
     if (message.requestedBy != null && $Object.hasOwnProperty.call(message, "requestedBy") && message.requestedBy !== "")
      writer.uint32(34).string(message.requestedBy);
+    if (message.requestId != null && $Object.hasOwnProperty.call(message, "requestId") && message.requestId !== "")
+     writer.uint32(42).string(message.requestId);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -14531,6 +14534,15 @@ export const gantry = $root.gantry = (() => {
         delete message.requestedBy;
        continue;
       }
+     case 5: {
+       if (wireType !== 2)
+        break;
+       if ((value = reader.stringVerify()).length)
+        message.requestId = value;
+       else
+        delete message.requestId;
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -14584,6 +14596,9 @@ export const gantry = $root.gantry = (() => {
     if (object.requestedBy != null)
      if (typeof object.requestedBy !== "string" || object.requestedBy.length)
       message.requestedBy = $String(object.requestedBy);
+    if (object.requestId != null)
+     if (typeof object.requestId !== "string" || object.requestId.length)
+      message.requestId = $String(object.requestId);
     return message;
    };
 
@@ -14608,6 +14623,7 @@ export const gantry = $root.gantry = (() => {
      } else
       object.requestedAt = options.longs === $String ? "0" : typeof $BigInt !== "undefined" && options.longs === $BigInt ? $BigInt("0") : 0;
      object.requestedBy = "";
+     object.requestId = "";
     }
     if (message.paused != null && $Object.hasOwnProperty.call(message, "paused"))
      object.paused = message.paused;
@@ -14627,6 +14643,8 @@ export const gantry = $root.gantry = (() => {
       object.requestedAt = options.longs === $String ? $util.Long.prototype.toString.call(message.requestedAt) : options.longs === $Number ? new $util.LongBits(message.requestedAt.low >>> 0, message.requestedAt.high >>> 0).toNumber() : message.requestedAt;
     if (message.requestedBy != null && $Object.hasOwnProperty.call(message, "requestedBy"))
      object.requestedBy = message.requestedBy;
+    if (message.requestId != null && $Object.hasOwnProperty.call(message, "requestId"))
+     object.requestId = message.requestId;
     return object;
    };
 

@@ -1,3 +1,4 @@
+export { fileDescriptorSet } from '../gen/descriptors.ts';
 export * from '../gen/messages.ts';
 export * from '../gen/services.ts';
 export { type CallSettings, type ClientOf, type Connection, type ConnectOptions, connect, createClient, type TlsFiles } from './client.ts';
