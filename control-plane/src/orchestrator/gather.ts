@@ -39,7 +39,7 @@ export function gather(context: GatherContext, id: string): Gathered {
     replicas,
     desired: {
       service,
-      replicas: view.scales.get(id)?.value.replicas ?? spec.replicas,
+      replicas: wantedCount(view, id, spec),
       rollout: view.rollouts.get(id)?.value,
       request: view.rolloutRequests.get(id)?.value,
       revisions: new Map(view.revisionsOf(id).map((revision): [number, Revision] => [revision.number, revision])),
@@ -49,6 +49,11 @@ export function gather(context: GatherContext, id: string): Gathered {
       exclusive: wantsVolume && volumes.some((name) => view.volumes.get(volumeId(service, name))?.value.spec?.singleWriter),
     },
   };
+}
+
+/** The autoscaler's word where it has one, else the spec's. */
+function wantedCount(view: ClusterView, id: string, spec: ServiceSpec): number {
+  return spec.autoscale ? (view.scales.get(id)?.value.replicas ?? spec.replicas) : spec.replicas;
 }
 
 /** Names of the volumes that a spec mounts. */
@@ -114,7 +119,7 @@ function unmet({ view }: GatherContext, id: string, { spec }: Service, own: read
     case DependencyCondition.service_healthy:
       return own.some(isReady) ? '' : 'to be healthy';
     case DependencyCondition.service_completed_successfully: {
-      const wanted = spec && isGlobal(spec.mode) ? Math.max(1, own.length) : (view.scales.get(id)?.value.replicas ?? spec?.replicas ?? 1);
+      const wanted = spec && !isGlobal(spec.mode) ? wantedCount(view, id, spec) : Math.max(1, own.length);
       const done = own.filter(isComplete).length;
       return done >= wanted ? '' : `to complete: ${done} of ${wanted} have`;
     }

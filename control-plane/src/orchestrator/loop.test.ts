@@ -20,7 +20,7 @@ import { keyOf, TestCluster } from './testing/cluster.ts';
 let cluster: TestCluster;
 
 beforeEach(async () => {
-  cluster = new TestCluster((view, signal) => new ClusterScheduler({ view, signal }));
+  cluster = new TestCluster((view, clock, signal) => new ClusterScheduler({ view, clock, signal }));
   for (const name of ['n1', 'n2', 'n3']) await cluster.node(name);
   await cluster.lead();
 });
@@ -33,7 +33,7 @@ const slots = (name: string) =>
     .map(({ slot }) => slot)
     .sort((a, b) => a - b);
 const nodes = (name: string) => [...new Set(cluster.running(name).map(({ node }) => node))].sort();
-const images = (name: string) => [...new Set(cluster.running(name).map(({ spec }) => spec?.container?.image))].sort();
+const images = (name: string) => [...new Set(cluster.running(name).map(({ spec }) => spec?.container?.image ?? ''))].sort();
 
 describe('replicated services', () => {
   test('every slot gets one container, spread over the nodes', async () => {

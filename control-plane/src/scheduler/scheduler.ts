@@ -1,3 +1,4 @@
+import type { Clock } from '@gantry/common';
 import {
   type Assignment,
   AssignmentDesired,
@@ -15,6 +16,7 @@ import { serviceId } from '../cluster/view.ts';
 import { satisfies } from './constraint.ts';
 import { type DemandContext, demandOf } from './demand.ts';
 import { type Amounts, amountsOf } from './dimensions.ts';
+import { type DryRun, type DryService, planPlacements } from './dry-run.ts';
 import { Engine } from './engine.ts';
 import { explainRefusal } from './explain.ts';
 import { NodeTable } from './node-table.ts';
@@ -23,6 +25,8 @@ import { untolerated } from './taint.ts';
 
 export interface SchedulerOptions {
   view: ClusterView;
+  /** Dates the refusals of dry runs. */
+  clock: Clock;
   /** For services that name none. Default binpack. */
   strategy?: Strategy;
   /** Decides between equal nodes. Default 0. */
@@ -55,13 +59,15 @@ export interface Outcome {
  */
 export class ClusterScheduler {
   readonly #view: ClusterView;
+  readonly #clock: Clock;
   readonly #table: NodeTable;
   readonly #engine: Engine;
   readonly #strategy: Strategy;
 
   constructor(options: SchedulerOptions) {
-    const { view, strategy = 'binpack', seed = 0, signal } = options;
+    const { view, clock, strategy = 'binpack', seed = 0, signal } = options;
     this.#view = view;
+    this.#clock = clock;
     this.#strategy = strategy;
     this.#table = new NodeTable(seed);
     this.#engine = new Engine(this.#table, { strategy });
@@ -71,14 +77,13 @@ export class ClusterScheduler {
     signal.addEventListener('abort', unfollow, { once: true });
   }
 
-  /** A copy of the table as it is now, to try things on. */
-  copy(): NodeTable {
-    return this.#table.clone();
-  }
-
-  /** Strategy of demands that name none. */
-  get strategy(): Strategy {
-    return this.#strategy;
+  /**
+   * Where the containers of all services together would go; changes nothing.
+   * @throws GantryError invalidArgument when a constraint cannot be read.
+   */
+  plan(services: readonly DryService[]): DryRun {
+    const input = { view: this.#view, table: this.#table.clone(), strategy: this.#strategy, nowUs: this.#clock.nowUs() };
+    return planPlacements(input, services);
   }
 
   /**

@@ -27,7 +27,7 @@ import type { Orchestrator, Scheduler } from '../ports.ts';
 export type Behaviour = 'run' | 'crash' | 'unready' | 'complete' | 'reject' | 'stuck';
 
 /** Makes a scheduler that follows a view; the planner may not know the real one. */
-export type SchedulerFactory = (view: ClusterView, signal: AbortSignal) => Scheduler;
+export type SchedulerFactory = (view: ClusterView, clock: Clock, signal: AbortSignal) => Scheduler;
 
 const put = (key: string, value: Uint8Array): Write => ({ kind: 'put', key, value });
 
@@ -98,8 +98,8 @@ export class TestCluster {
       view,
       store: this.#leaderStore,
       fence: { kind: 'createRevision', key: keys.leader(), equals: record!.createRevision },
-      clock: this.clock as Clock,
-      scheduler: this.#factory(view, term.signal),
+      clock: this.clock,
+      scheduler: this.#factory(view, this.clock, term.signal),
       newId: () => `c${this.#nextId++}`,
       log: silentLogger(),
       emit: (event) => this.events.push(event),
