@@ -1,7 +1,7 @@
 import { parseDuration } from '@gantry/common';
-import { NodeSettingsAvailability } from '@gantry/proto';
 import type { Command, Option } from 'commander';
-import type { Format } from './output.ts';
+import { version } from '../version.ts';
+import type { Format } from './format.ts';
 import { type GlobalOptions, withClient } from './session.ts';
 
 export interface AdminTools {
@@ -51,16 +51,12 @@ function nodeCommands(node: Command, { globals, formatOption, formatOf, interrup
     .command('cordon')
     .argument('<node>')
     .description('no new containers on it')
-    .action((name: string) =>
-      withClient(globals(), async (client) => (await load()).setAvailability(client, name, NodeSettingsAvailability.cordoned)),
-    );
+    .action((name: string) => withClient(globals(), async (client) => (await load()).setAvailability(client, name, 'cordoned')));
   node
     .command('uncordon')
     .argument('<node>')
     .description('new containers again')
-    .action((name: string) =>
-      withClient(globals(), async (client) => (await load()).setAvailability(client, name, NodeSettingsAvailability.active)),
-    );
+    .action((name: string) => withClient(globals(), async (client) => (await load()).setAvailability(client, name, 'active')));
   node
     .command('drain')
     .argument('<node>')
@@ -171,7 +167,10 @@ export function localCommands(root: Command, globals: () => GlobalOptions): void
     .command('version')
     .description('version of this client, and of the control plane with --server')
     .option('--server', 'also ask the control plane', false)
-    .action(async (options: { server: boolean }) => (await load()).version(globals().contextFile, options.server));
+    .action(async (options: { server: boolean }) => {
+      process.stdout.write(`gantry ${version}\n`);
+      if (options.server) await (await load()).serverVersion(globals().contextFile);
+    });
   root
     .command('completion')
     .argument('<shell>', 'bash, zsh or fish')

@@ -1,7 +1,7 @@
 import { parseDuration } from '@gantry/common';
 import { Command, Option } from 'commander';
 import { version } from '../version.ts';
-import { formats, parseFormat } from './output.ts';
+import { formats, parseFormat } from './format.ts';
 import { administration, localCommands } from './program-admin.ts';
 import { type GlobalOptions, interrupt, withClient } from './session.ts';
 

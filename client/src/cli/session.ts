@@ -1,5 +1,4 @@
-import { findContext, readContext } from '../context.ts';
-import { type GantryClient, openClient } from '../gantry-client.ts';
+import type { GantryClient } from '../gantry-client.ts';
 
 /** Options that every command has. */
 export interface GlobalOptions {
@@ -9,6 +8,8 @@ export interface GlobalOptions {
 
 /** Runs an action with a client and closes it afterwards. */
 export async function withClient<T>(globals: GlobalOptions, action: (client: GantryClient) => Promise<T>): Promise<T> {
+  // loaded here, so that commands which need no server start without the whole client
+  const [{ findContext, readContext }, { openClient }] = await Promise.all([import('../context.ts'), import('../gantry-client.ts')]);
   const context = readContext(findContext({ file: globals.contextFile }));
   const client = openClient({ ...context, namespace: globals.namespace ?? context.namespace });
   try {

@@ -23,7 +23,8 @@ import {
 } from '@gantry/proto';
 import { isSettled } from '../../apply.ts';
 import { allPages, type GantryClient } from '../../gantry-client.ts';
-import { type Format, print, write } from '../output.ts';
+import type { Format } from '../format.ts';
+import { print, write } from '../output.ts';
 import { nameOf } from '../style.ts';
 import { keyText, resolveService, resolveTarget } from '../target.ts';
 

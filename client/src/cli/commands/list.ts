@@ -22,7 +22,8 @@ import {
   WatchEventsRequest,
 } from '@gantry/proto';
 import { allPages, type GantryClient } from '../../gantry-client.ts';
-import { type Format, print, write } from '../output.ts';
+import type { Format } from '../format.ts';
+import { print, write } from '../output.ts';
 import { coloured, nameOf, plain, stateText, style } from '../style.ts';
 import type { Column } from '../table.ts';
 import { keyText, resolveTarget, type Target } from '../target.ts';

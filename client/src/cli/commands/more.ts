@@ -17,8 +17,8 @@ import {
 } from '@gantry/proto';
 import { findContext, readContext } from '../../context.ts';
 import { allPages, type GantryClient, openClient } from '../../gantry-client.ts';
-import { version as clientVersion } from '../../version.ts';
-import { type Format, print, write } from '../output.ts';
+import type { Format } from '../format.ts';
+import { print, write } from '../output.ts';
 import { nameOf, plain } from '../style.ts';
 
 /** The folder that holds deploy/: above the bundle or above the sources. */
@@ -37,10 +37,8 @@ export function local(script: 'up' | 'down' | 'doctor', args: readonly string[])
   return status ?? 1;
 }
 
-/** gantry version: of this client at once, of the server when one answers soon. */
-export async function version(contextFile: string | undefined, withServer: boolean): Promise<void> {
-  await write(`gantry ${clientVersion}\n`);
-  if (!withServer) return;
+/** gantry version --server */
+export async function serverVersion(contextFile: string | undefined): Promise<void> {
   const client = openClient(readContext(findContext({ file: contextFile })));
   try {
     const answer = await client.cluster.version(VersionRequest.create(), { deadlineMs: 3000 });

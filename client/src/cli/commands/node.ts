@@ -18,7 +18,8 @@ import {
   WatchOperationRequest,
 } from '@gantry/proto';
 import { allPages, type GantryClient } from '../../gantry-client.ts';
-import { type Format, print, write } from '../output.ts';
+import type { Format } from '../format.ts';
+import { print, write } from '../output.ts';
 import { nameOf, plain, style } from '../style.ts';
 
 /** gantry node inspect */
@@ -72,9 +73,10 @@ export async function taint(client: GantryClient, name: string, changes: readonl
 }
 
 /** gantry node cordon | uncordon NODE */
-export async function setAvailability(client: GantryClient, name: string, availability: NodeSettingsAvailability): Promise<void> {
+export async function setAvailability(client: GantryClient, name: string, word: keyof typeof NodeSettingsAvailability): Promise<void> {
+  const availability = NodeSettingsAvailability[word];
   await client.nodes.update(UpdateNodeRequest.create({ requestId: newId(), name, setAvailability: true, availability }));
-  await write(`${name} is ${nameOf(NodeSettingsAvailability, availability)}\n`);
+  await write(`${name} is ${word}\n`);
 }
 
 /** gantry node rm NODE */

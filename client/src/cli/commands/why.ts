@@ -10,7 +10,8 @@ import {
   type WhyResponse,
 } from '@gantry/proto';
 import type { GantryClient } from '../../gantry-client.ts';
-import { type Format, print, write } from '../output.ts';
+import type { Format } from '../format.ts';
+import { print, write } from '../output.ts';
 import { plain, style } from '../style.ts';
 
 const amounts: Readonly<Record<string, (value: number) => string>> = {
