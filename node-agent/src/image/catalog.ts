@@ -64,6 +64,12 @@ export class Catalog {
     this.#pins.set(key, digest);
   }
 
+  /** Whether an image has this blob or this layer. */
+  needs(digest: string): boolean {
+    for (const { blobs, diffIds } of this.images.values()) if (blobs.includes(digest) || diffIds.includes(digest)) return true;
+    return false;
+  }
+
   /** Forgets an image and all that leads to it. */
   forget(digest: string): void {
     this.images.delete(digest);

@@ -16,7 +16,8 @@ interface Flight<T, P> {
   controller: AbortController;
   listeners: Set<(progress: P) => void>;
   joined: number;
-  last: { value: P } | undefined;
+  /** The newest progress, once there is some. */
+  seen: { last?: { value: P } };
 }
 
 /**
@@ -34,7 +35,7 @@ export class SharedWork<T, P> {
     flight.joined++;
     if (onProgress) {
       flight.listeners.add(onProgress);
-      if (flight.last) onProgress(flight.last.value);
+      if (flight.seen.last) onProgress(flight.seen.last.value);
     }
     try {
       return await untilAborted(flight.result, options.signal);
@@ -47,8 +48,9 @@ export class SharedWork<T, P> {
   #start(key: string, start: (context: WorkContext<P>) => Promise<T>): Flight<T, P> {
     const controller = new AbortController();
     const listeners = new Set<(progress: P) => void>();
+    const seen: Flight<T, P>['seen'] = {};
     const report = (value: P) => {
-      flight.last = { value };
+      seen.last = { value };
       for (const listener of listeners) listener(value);
     };
     const flight: Flight<T, P> = {
@@ -56,7 +58,7 @@ export class SharedWork<T, P> {
       controller,
       listeners,
       joined: 0,
-      last: undefined,
+      seen,
     };
     this.#flights.set(key, flight);
     const ended = () => {

@@ -166,10 +166,8 @@ class DiskImageStore implements ImageStore {
   }
 
   async #sweepNow(among: ReadonlySet<string> | undefined): Promise<number> {
-    const needed = new Set<string>();
-    for (const { blobs, diffIds } of this.#catalog.images.values()) for (const digest of [...blobs, ...diffIds]) needed.add(digest);
-    // Asked anew for each: a pull may have claimed one meanwhile.
-    const spare = (digest: string) => !needed.has(digest) && !this.#claims.has(digest) && (among?.has(digest) ?? true);
+    // Asked anew for each: a pull may have claimed one, or ended with it in its image, meanwhile.
+    const spare = (digest: string) => (among?.has(digest) ?? true) && !this.#claims.has(digest) && !this.#catalog.needs(digest);
     let freedBytes = 0;
     for (const digest of await listDigests(this.#layout.blobs)) {
       if (!spare(digest)) continue;
