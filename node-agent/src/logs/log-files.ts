@@ -29,7 +29,8 @@ export async function listLogFiles(folder: string): Promise<LogFile[]> {
   for (const { name } of numbered) {
     const path = join(folder, name);
     const stats = await stat(path).catch(() => undefined);
-    if (stats?.isFile()) files.push({ path, inode: stats.ino, bytes: stats.size });
+    // a rotation between two of these looks shows one file under two names
+    if (stats?.isFile() && files.every(({ inode }) => inode !== stats.ino)) files.push({ path, inode: stats.ino, bytes: stats.size });
   }
   return files;
 }

@@ -39,14 +39,13 @@ export async function* readLog(options: ReadLogOptions): AsyncGenerator<LogLine[
       // asked before the read: what is written until the container has ended is then read for certain
       const last = !follow || ended();
       if (follow) changes.watch(folder());
-      for (let chunk = await current?.read(); chunk && !signal.aborted; chunk = await current?.read()) {
-        const lines = joiner.push(chunk);
-        if (lines.length > 0) yield lines;
-        if (joiner.done) return;
-      }
+      yield* drain(current, joiner, signal);
+      if (joiner.done) return;
       files = await listLogFiles(folder() ?? '');
       const next = follower(files, current);
       if (next) {
+        // what was written before it was rotated away, but after the read above
+        yield* drain(current, joiner, signal);
         await current?.close();
         joiner.flushFile();
         current = await OpenLog.open(next, 0);
@@ -59,6 +58,14 @@ export async function* readLog(options: ReadLogOptions): AsyncGenerator<LogLine[
   } finally {
     changes.close();
     await current?.close();
+  }
+}
+
+/** Everything up to the present end of the file. */
+async function* drain(current: OpenLog | undefined, joiner: LineJoiner, signal: AbortSignal): AsyncGenerator<LogLine[], void, void> {
+  for (let chunk = await current?.read(); chunk && !signal.aborted && !joiner.done; chunk = await current?.read()) {
+    const lines = joiner.push(chunk);
+    if (lines.length > 0) yield lines;
   }
 }
 
