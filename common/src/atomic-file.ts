@@ -1,4 +1,5 @@
-import { open, rename } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 export interface WriteOptions {
@@ -11,15 +12,19 @@ export interface WriteOptions {
 /** Replaces a file so that a reader, and a machine that stops, sees the old or the new one whole. */
 export async function writeFileAtomic(path: string, data: Uint8Array | string, options: WriteOptions = {}): Promise<void> {
   const { mode = 0o600, durable = true } = options;
-  const temporary = `${path}.${process.pid}.tmp`;
+  // unique: two writers of one file must not share it
+  const temporary = `${path}.${randomBytes(4).toString('hex')}.tmp`;
   const file = await open(temporary, 'w', mode);
   try {
     await file.writeFile(data);
     if (durable) await file.datasync();
-  } finally {
     await file.close();
+    await rename(temporary, path);
+  } catch (error) {
+    await file.close().catch(() => undefined); // closed already when the rename failed
+    await rm(temporary, { force: true });
+    throw error;
   }
-  await rename(temporary, path);
   if (!durable) return;
   const folder = await open(dirname(path), 'r');
   try {

@@ -11,12 +11,14 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 interface Program {
   entry: string;
   out: string;
+  /** What is loaded later stands in files of its own, so that a start reads little. Not for CommonJS packages loaded later: their names would be lost. */
+  split: boolean;
 }
 
 const programs: readonly Program[] = [
-  { entry: 'client/src/cli/main.ts', out: 'client/build/gantry.mjs' },
-  { entry: 'control-plane/src/main.ts', out: 'control-plane/build/gantry-control-plane.mjs' },
-  { entry: 'node-agent/src/main.ts', out: 'node-agent/build/gantry-agent.mjs' },
+  { entry: 'client/src/cli/main.ts', out: 'client/build/gantry.mjs', split: true },
+  { entry: 'control-plane/src/main.ts', out: 'control-plane/build/gantry-control-plane.mjs', split: false },
+  { entry: 'node-agent/src/main.ts', out: 'node-agent/build/gantry-agent.mjs', split: false },
 ];
 
 /** First lines of every bundle: CommonJS packages inside it call require; compiled code is kept for the next start. */
@@ -45,11 +47,9 @@ function keepFolders(outFolder: string): Plugin {
 
 /**
  * Makes an ES module of a program, with what it loads later in modules of their own beside it, and source maps.
- * @param entry path of the program's main source.
- * @param out path of the bundle; its folder is made.
  * @returns size of the bundle in bytes.
  */
-export async function bundle(entry: string, out: string): Promise<number> {
+export async function bundle({ entry, out, split }: Program): Promise<number> {
   const name = basename(out, '.mjs');
   for (const old of globSync(`${dirname(out)}/${name}-*.mjs*`)) rmSync(old);
   await build({
@@ -58,7 +58,7 @@ export async function bundle(entry: string, out: string): Promise<number> {
     entryNames: name,
     chunkNames: `${name}-[hash]`,
     outExtension: { '.js': '.mjs' },
-    splitting: true,
+    splitting: split,
     bundle: true,
     platform: 'node',
     target: 'node24',
@@ -77,13 +77,13 @@ export async function bundle(entry: string, out: string): Promise<number> {
 }
 
 async function bundleAll(): Promise<void> {
-  for (const { entry, out } of programs) {
+  for (const { entry, out, split } of programs) {
     if (!existsSync(join(root, entry))) {
       console.log(`bundle: ${out}: skipped, there is no ${entry}`);
       continue;
     }
     const start = performance.now();
-    const size = await bundle(join(root, entry), join(root, out));
+    const size = await bundle({ entry: join(root, entry), out: join(root, out), split });
     console.log(`bundle: ${out}: ${formatBytes(size)} in ${Math.round(performance.now() - start)} ms`);
   }
 }

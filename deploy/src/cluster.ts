@@ -68,6 +68,7 @@ export class LocalCluster {
   readonly record: ClusterRecord;
   readonly #agentArgs: readonly string[];
   readonly #controlPlaneArgs: readonly string[];
+  #saving: Promise<void> = Promise.resolve();
 
   private constructor(folder: string, record: ClusterRecord, options: Pick<CreateOptions, 'agentArgs' | 'controlPlaneArgs'> = {}) {
     this.folder = folder;
@@ -326,7 +327,13 @@ export class LocalCluster {
     await this.#save();
   }
 
-  async #save(): Promise<void> {
+  /** One write after the other: the last one holds everything. */
+  #save(): Promise<void> {
+    this.#saving = this.#saving.then(() => this.#write());
+    return this.#saving;
+  }
+
+  async #write(): Promise<void> {
     await writeFileAtomic(join(this.folder, 'cluster.json'), `${JSON.stringify(this.record, null, 2)}\n`);
   }
 }
