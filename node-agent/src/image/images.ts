@@ -65,7 +65,7 @@ export interface StoredImage {
 }
 
 export interface CollectOptions {
-  /** Digests and references that containers use or will use: never removed. */
+  /** Digests, and references as users write them, that containers use or will use: never removed. */
   inUse: Iterable<string>;
   /** Unused images stay this long after their last use. Default 24 h. */
   keepUnusedUs?: number;

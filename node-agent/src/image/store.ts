@@ -2,6 +2,7 @@ import { rm, stat } from 'node:fs/promises';
 import { type Clock, Code, GantryError, type Logger } from '@gantry/common';
 import { Catalog, type ImageRecord } from './catalog.ts';
 import { planCollection } from './collect-plan.ts';
+import { isDigest } from './digest.ts';
 import type { CollectOptions, CollectResult, EnsureOptions, ImageHandle, ImageStore, PullProgress, StoredImage } from './images.ts';
 import { Layout, listDigests, prepareLayout, removeLayer } from './layout.ts';
 import type { Platform } from './manifest.ts';
@@ -203,7 +204,7 @@ class DiskImageStore implements ImageStore {
 
   async collect(options: CollectOptions): Promise<CollectResult> {
     const { keepUnusedUs = defaultKeepUs, maxBytes = Number.POSITIVE_INFINITY } = options;
-    const policy = { inUse: new Set(options.inUse), nowUs: this.#options.clock.nowUs(), keepUnusedUs, maxBytes };
+    const policy = { inUse: new Set([...options.inUse].map(wholeName)), nowUs: this.#options.clock.nowUs(), keepUnusedUs, maxBytes };
     const removed = planCollection(this.list(), policy);
     for (const digest of removed) this.#catalog.forget(digest);
     // Use is written here at the latest: it is what the next process judges by.
@@ -215,6 +216,17 @@ class DiskImageStore implements ImageStore {
     this.#closed.abort(new GantryError(Code.cancelled, 'cancelled: the image store is closed'));
     await this.#sweeping;
     await this.#options.registry.close();
+  }
+}
+
+/** A reference as the store names it; a digest, and what is no reference, as it is. */
+function wholeName(referenceOrDigest: string): string {
+  if (isDigest(referenceOrDigest)) return referenceOrDigest;
+  try {
+    return formatReference(parseReference(referenceOrDigest));
+  } catch {
+    // names no image, so it keeps none
+    return referenceOrDigest;
   }
 }
 
