@@ -60,7 +60,7 @@ describe('replicated services', () => {
         .running('web')
         .filter(({ id }) => before.includes(id))
         .map(({ slot }) => slot)
-        .sort(),
+        .sort((a, b) => a - b),
     ).toEqual([1, 2]);
     expect(cluster.running('web').every(({ revision }) => revision === 3)).toBe(true);
     expect(cluster.rollout('web')).toMatchObject({ state: RolloutState.completed, targetRevision: 3 });

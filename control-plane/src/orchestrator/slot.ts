@@ -176,7 +176,7 @@ function planCurrent(context: SlotContext, group: SlotGroup, view: SlotView, pla
   const leaving = view.current.filter((replica) => !staying.includes(replica));
   const best = staying.toSorted(byWorth)[0];
   if (!best) {
-    leave(context, group, leaving, plan);
+    planLeaving(context, group, view, leaving, plan);
     return;
   }
   if (best.node === 'leaving' && context.isGlobal) {
@@ -191,6 +191,13 @@ function planCurrent(context: SlotContext, group: SlotGroup, view: SlotView, pla
     plan,
   );
   if (isReady(best)) stopAll(context, [...leaving, ...view.outdated], `replaced by ${best.assignment.id}`, plan);
+}
+
+/** All that is as it should be is on nodes to be left: of two in the slot the lesser goes before a third one comes. */
+function planLeaving(context: SlotContext, group: SlotGroup, view: SlotView, leaving: readonly Replica[], plan: SlotPlanner): void {
+  const [first, ...rest] = [...leaving, ...view.outdated].toSorted(byWorth) as [Replica, ...Replica[]];
+  if (rest.length === 0) leave(context, group, [first], plan);
+  else stopAll(context, rest, `${first.assignment.id} has its slot`, plan);
 }
 
 /** Only what another revision made runs. */
