@@ -2,10 +2,12 @@
 import { errorText, GantryError } from '@gantry/common';
 import { type Bench, toJson } from './bench.ts';
 import { idleCost } from './idle-cost.ts';
+import { probeCost } from './probe-cost.ts';
 import { replicas100 } from './replicas-100.ts';
+import { sampleCost } from './sample-cost.ts';
 import { startLatency } from './start-latency.ts';
 
-const benches: readonly Bench[] = [startLatency, replicas100, idleCost];
+const benches: readonly Bench[] = [startLatency, replicas100, idleCost, sampleCost, probeCost];
 
 async function main(args: readonly string[]): Promise<number> {
   const name = args.find((argument) => !argument.startsWith('-'));
