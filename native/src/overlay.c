@@ -68,70 +68,78 @@ static int mount_by_descriptor(const struct spec_overlay *o, struct err *err)
 	return r < 0 ? err_sys(err, r, "cannot mount the overlay") : r;
 }
 
-/* Kernels before 6.8 take all layers in one mount option of at most a page: names are shortened
- * by their common folder, from where the mount is made, in the child's mount namespace. Here only
- * the string is built; the folder is stored in front of it. */
-static size_t common_folder(const char *list)
+/* Kernels before 6.8 take all layers in one mount option of at most a page. Each layer is opened,
+ * and the option names the descriptors, relative to /proc/self/fd: three bytes a layer. */
+struct layers {
+	size_t count;
+	int fds[MAX_LAYERS + 2];
+};
+
+static void layers_close(struct layers *l)
 {
-	size_t common = strcspn(list, ":");
-
-	while (common > 0 && list[common - 1] != '/')
-		common--;
-	for (const char *p = list; *p;) {
-		size_t len = strcspn(p, ":");
-
-		while (common > 0 && (common > len || memcmp(p, list, common) != 0))
-			for (common--; common > 0 && list[common - 1] != '/'; common--)
-				;
-		p += len + (p[len] == ':');
-	}
-	return common;
+	for (size_t i = 0; i < l->count; i++)
+		cleanup_close(&l->fds[i]);
 }
 
-static char *legacy_options(struct arena *a, const struct spec_overlay *o, size_t common)
+static int layers_add(struct layers *l, const char *path, struct err *err)
 {
-	size_t size = strlen(o->lower) + 16;
-	char *lower = arena_alloc(a, size), *out = lower;
+	int fd = l->count < MAX_LAYERS + 2 ? open(path, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
 
-	if (!lower)
-		return NULL;
+	if (fd < 0)
+		return err_sys(err, -errno, "dev.gantry.rootfs: cannot open %s", path);
+	l->fds[l->count++] = fd;
+	return fd;
+}
+
+static int describe_layers(const struct spec_overlay *o, struct layers *l, char *text, size_t size,
+			   struct err *err)
+{
+	size_t len = (size_t)snprintf(text, size, "lowerdir=");
+	char path[4096];
+
 	for (const char *p = o->lower; *p;) {
-		size_t len = strcspn(p, ":");
-		size_t short_len = len - common;
+		size_t n = strcspn(p, ":");
+		int fd;
 
-		memcpy(out, p + common, short_len);
-		out += short_len;
-		if (p[len])
-			*out++ = ':';
-		p += len + (p[len] == ':');
+		if (n >= sizeof(path) || n == 0 || len + 16 > size)
+			return err_set(err, -E2BIG, "dev.gantry.rootfs.lower: too many folders");
+		memcpy(path, p, n);
+		path[n] = '\0';
+		if ((fd = layers_add(l, path, err)) < 0)
+			return fd;
+		len += (size_t)snprintf(text + len, size - len, "%s%d", l->count > 1 ? ":" : "", fd);
+		p += n + (p[n] == ':');
 	}
-	*out = '\0';
-	if (!o->upper)
-		return arena_printf(a, "lowerdir=%s", lower);
-	return arena_printf(a, "lowerdir=%s,upperdir=%s,workdir=%s", lower, o->upper, o->work);
+	if (o->upper) {
+		int upper = layers_add(l, o->upper, err), work = upper < 0 ? upper : layers_add(l, o->work, err);
+
+		if (work < 0)
+			return work;
+		(void)snprintf(text + len, size - len, ",upperdir=%d,workdir=%d", upper, work);
+	}
+	return 0;
 }
 
 /* mount(2) has no detached form: it is made in a mount namespace of its own that lives only as
  * long as this clone of its tree does. */
-static int mount_by_string(struct launch *l, struct err *err)
+static int mount_by_string(const struct launch *l, struct err *err)
 {
-	const struct spec_overlay *o = &l->spec.overlay;
-	size_t common = common_folder(o->lower);
-	char *base = arena_strndup(&l->arena, o->lower, common ? common : 1);
-	char *options = legacy_options(&l->arena, o, common);
+	__attribute__((cleanup(layers_close))) struct layers layers = { 0 };
 	_cleanup_close_ int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_close_ int old_ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
-	int tree = -EIO;
+	char options[4096];
+	int tree;
 
-	if (!base || !options || strlen(options) > 4095)
-		return err_set(err, -E2BIG,
-			       "dev.gantry.rootfs.lower: names are too long for this kernel");
 	if (old_ns < 0 || here < 0 || unshare(CLONE_NEWNS) < 0)
 		return err_sys(err, -errno, "cannot make a mount namespace for the overlay");
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || chdir(base) < 0 ||
-	    mount("overlay", l->rootfs, "overlay", 0, options) < 0)
+	/* The layers must be of the mount namespace in which they are mounted. */
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		tree = err_sys(err, -errno, "cannot isolate the overlay");
+	else
+		tree = describe_layers(&l->spec.overlay, &layers, options, sizeof(options), err);
+	if (tree >= 0 && (chdir("/proc/self/fd") < 0 || mount("overlay", l->rootfs, "overlay", 0, options) < 0))
 		tree = err_sys(err, -errno, "cannot mount the overlay");
-	else if ((tree = sys_open_tree(AT_FDCWD, l->rootfs, OPEN_TREE_CLONE)) < 0)
+	else if (tree >= 0 && (tree = sys_open_tree(AT_FDCWD, l->rootfs, OPEN_TREE_CLONE)) < 0)
 		tree = err_sys(err, tree, "cannot clone the overlay");
 	if (sys_setns(old_ns, CLONE_NEWNS) < 0 || fchdir(here) < 0) {
 		cleanup_close(&tree);

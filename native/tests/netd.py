@@ -87,6 +87,9 @@ def setup(netd):
 
 
 def test_bridge_has_address_forwarding_and_stays_the_same(netd):
+    for name in ("ip_forward", "conf/all/route_localnet"):  # new namespaces take the host's values
+        with open(f"/proc/sys/net/ipv4/{name}", "w", encoding="ascii") as file:
+            file.write("0")
     for _ in range(2):
         setup(netd)
     address = ip("addr", "show", "dev", "gbr")[0]

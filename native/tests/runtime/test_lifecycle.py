@@ -220,7 +220,8 @@ def bad_ids_are_refused_and_touch_nothing():
         c.write()
         for bad in ("..", ".", "a/b", "../witness", "a\nb", "x" * 5000):
             assert command("run", "--bundle", c.bundle, bad).code != 0, bad
-            command("delete", "--force", bad)
+            if OURS:  # crun erases what lies beside its state folder when told to delete ".."
+                command("delete", "--force", bad)
             assert os.path.isdir(witness) and os.path.isdir(Suite.folder), bad
 
 
