@@ -42,7 +42,9 @@ class OrchestratorLoop implements Orchestrator {
     this.stopped = new Promise((resolve) => {
       this.#ended = resolve;
     });
-    const { view, clock, signal } = options;
+    const { view, clock, signal, scheduler } = options;
+    // An earlier term of this process may have ended between placing and committing.
+    scheduler.reset();
     const unfollow = view.onChange((changes) => {
       this.#dirty.follow(changes);
       for (const { collection, id, value } of changes) if (collection === 'assignments' && !value) this.#endedUs.delete(id);

@@ -34,6 +34,8 @@ export interface Scheduler {
   place(request: PlaceRequest): PlaceOutcome;
   /** Takes back a placement that was not committed. */
   release(id: string): void;
+  /** Takes back everything that the view does not show. */
+  reset(): void;
   /** Nodes that may take a container of the spec now, room aside. */
   eligibleNodes(spec: ServiceSpec): string[];
   /** Whether a container of the spec may go on running there: constraints hold, and no taint drives it out. */

@@ -160,6 +160,11 @@ export class NodeTable {
     this.#reclaim(charge.row);
   }
 
+  /** Ids of all containers that are charged. */
+  charged(): IterableIterator<string> {
+    return this.#charges.keys();
+  }
+
   /** A copy to try things on. */
   clone(): NodeTable {
     const copy = new NodeTable(this.#seed);

@@ -104,6 +104,11 @@ export class ClusterScheduler {
     this.#table.release(id);
   }
 
+  /** Takes back everything that the view does not show: what an earlier planner placed and did not commit. */
+  reset(): void {
+    for (const id of [...this.#table.charged()]) if (!this.#view.assignments.has(id)) this.#table.release(id);
+  }
+
   /** Nodes that may take a container of the spec now, room aside. */
   eligibleNodes(spec: ServiceSpec): string[] {
     return this.#engine.eligibleNodes(demandOf(spec));
