@@ -213,6 +213,23 @@ static void veth_peer(struct nl_batch *batch, const struct veth *veth)
 	nl_nest_end(batch, peer);
 }
 
+/* Lets a container reach itself by a published port: where bridged packets pass the address
+ * translation, such a packet leaves by the port that it came in by. */
+static void hairpin_message(struct nl_batch *batch, const char *name)
+{
+	const struct ifinfomsg header = { .ifi_family = AF_UNSPEC };
+	size_t info, data;
+
+	nl_begin(batch, "let the port send back", RTM_NEWLINK, 0, &header, sizeof(header));
+	nl_attr_string(batch, IFLA_IFNAME, name);
+	info = nl_nest_begin(batch, IFLA_LINKINFO);
+	nl_attr(batch, IFLA_INFO_SLAVE_KIND, "bridge", strlen("bridge"));
+	data = nl_nest_begin(batch, IFLA_INFO_SLAVE_DATA);
+	nl_attr_u8(batch, IFLA_BRPORT_MODE, BRIDGE_MODE_HAIRPIN);
+	nl_nest_end(batch, data);
+	nl_nest_end(batch, info);
+}
+
 int veth_create(struct netlink *nl, const struct veth *veth, struct err *err)
 {
 	const struct ifinfomsg header = {
@@ -241,6 +258,7 @@ int veth_create(struct netlink *nl, const struct veth *veth, struct err *err)
 	nl_nest_end(&batch, data);
 	nl_nest_end(&batch, info);
 	no_link_local_message(&batch, veth->host_if);
+	hairpin_message(&batch, veth->host_if);
 	up_message(&batch, "bring the host's end up", veth->host_if, 0);
 	result = nl_commit(nl, &batch, 0, err);
 	return result < 0 ? err_prefix(err, "%s", veth->host_if) : 0;

@@ -7,7 +7,6 @@ const ttlSeconds = 2;
 const plainUdpBytes = 512;
 
 const authoritative = 1 << 10;
-const truncated = 1 << 9;
 const recursionDesired = 1 << 8;
 const recursionAvailable = 1 << 7;
 
@@ -105,9 +104,4 @@ export function failure(message: Buffer, code: number): Buffer {
   header.writeUInt8(0x80 | desired, 2);
   header.writeUInt8(recursionAvailable | code, 3);
   return header;
-}
-
-/** Whether an answer says that it was cut and the asker should come again by TCP. */
-export function isTruncated(message: Buffer): boolean {
-  return message.length >= 4 && (message.readUInt16BE(2) & truncated) !== 0;
 }
