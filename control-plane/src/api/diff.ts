@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type FieldChange, ServiceChangeKind as Kind, type ServiceChangeKind, ServiceSpec } from '@gantry/proto';
+import { type FieldChange, ServiceChangeKind as Kind, type Revision, type ServiceChangeKind, ServiceSpec } from '@gantry/proto';
 
 type Json = Record<string, unknown>;
 
@@ -86,6 +86,12 @@ export function canonical(value: unknown): string {
     .map((key) => [key, canonical(value[key])] as const)
     .filter(([, item]) => !['', 'null', '0', 'false', '""', '[]', '{}'].includes(item));
   return `{${parts.map(([key, item]) => `${JSON.stringify(key)}:${item}`).join(',')}}`;
+}
+
+/** Whether two revisions are the same but for the number of replicas. */
+export function sameContent(left: Pick<Revision, 'spec' | 'fileDigests'>, right: Pick<Revision, 'spec' | 'fileDigests'>): boolean {
+  const text = ({ spec, fileDigests }: typeof left) => canonical([spec && ServiceSpec.toJson({ ...spec, replicas: 0 }), fileDigests]);
+  return text(left) === text(right);
 }
 
 /**

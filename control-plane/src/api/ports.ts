@@ -24,7 +24,7 @@ import type { Store } from '../store/store.ts';
 /** Tells users what happened. */
 export type EmitEvent = (event: Partial<Event> & Pick<Event, 'type' | 'message'>) => void;
 
-/** Empty fields match everything. */
+/** Empty fields match everything; a namespace also matches events of none (of nodes, of operations). */
 export interface EventFilter {
   readonly namespace: string;
   readonly app: string;

@@ -16,7 +16,10 @@ export interface PortClaims {
  * Published ports are of the whole cluster: each has a record that names its service.
  * @throws GantryError failedPrecondition naming the holder of a port that is taken.
  */
-export async function claimPorts({ store, view }: Pick<ApiDeps, 'store' | 'view'>, steps: readonly ServiceStep[]): Promise<PortClaims> {
+export async function claimPorts(
+  { store, view }: Pick<ApiDeps, 'store' | 'view'>,
+  steps: readonly Pick<ServiceStep, 'before' | 'after'>[],
+): Promise<PortClaims> {
   const before = steps.flatMap((step) => portsOf(step.before));
   const after = steps.flatMap((step) => portsOf(step.after));
   const kept = new Set(after.map(({ key }) => key));

@@ -6,6 +6,7 @@ import {
   type ContainerStatus,
   type Refusal,
   type Service,
+  type ServiceSpec,
   ServiceSpecMode,
   type Usage,
 } from '@gantry/proto';
@@ -78,6 +79,15 @@ export function pendingContainer(service: Service, slot: number, refusal: Refusa
 /** Whether a service runs once on each node. */
 export function isGlobal(mode: ServiceSpecMode): boolean {
   return mode === ServiceSpecMode.global || mode === ServiceSpecMode.global_job;
+}
+
+const defaultDrainUs = 1e6;
+
+/** How long a container goes on after it was taken out of traffic: as the spec says, else 1 s where there is traffic to end. */
+export function drainUsOf(spec: ServiceSpec): number {
+  if (spec.drainUs > 0) return spec.drainUs;
+  const served = spec.ports.some(({ published }) => published > 0) || spec.container?.health || spec.container?.readiness;
+  return served ? defaultDrainUs : 0;
 }
 
 function described(assignment: Assignment): Partial<Container> {
