@@ -212,8 +212,8 @@ describe.runIf(runnable)('the network of hosts in the kernel', () => {
     const code = 'import socket; s=socket.create_server(("127.0.0.1",7777))\nwhile True: s.accept()[0].send(b"secret")';
     children.push(serve(a.netns, '/usr/bin/python3', '-c', code));
     await expect.poll(() => greet(a.netns, '127.0.0.1', 7777)).toBe('secret');
+    run(container.netnsPath, 'ip', 'addr', 'flush', 'dev', 'lo');
     run(container.netnsPath, 'ip', 'route', 'add', '127.0.0.0/8', 'via', '10.64.1.1', 'dev', 'eth0');
-    run(container.netnsPath, 'ip', 'link', 'set', 'lo', 'down');
     run(container.netnsPath, 'sysctl', '-qw', 'net.ipv4.conf.all.route_localnet=1');
     expect(greet(container.netnsPath, '127.0.0.1', 7777)).toBeUndefined();
     await a.call('release', 'cccccccccc15');
