@@ -1,17 +1,19 @@
 import { access } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { type Clock, Code, GantryError, type Logger } from '@gantry/common';
-import { AgentsService, type CallContext, implement } from '@gantry/proto';
-import { Server, type ServerOptions } from '@grpc/grpc-js';
+import { AgentsService, type ImplementOptions, implement } from '@gantry/proto';
+import type { Server } from '@grpc/grpc-js';
+import { createServer, createUserServices, requireModestMetadata } from './api/server.ts';
 import { ClusterView, serviceId } from './cluster/view.ts';
 import { type Config, hostOf } from './config.ts';
 import { createAgentsHandlers } from './gateway/agents-service.ts';
 import { Gateway } from './gateway/gateway.ts';
 import type { GatewayOptions } from './gateway/ports.ts';
 import { createMetrics } from './http/metrics.ts';
-import { startHttpServer } from './http/server.ts';
-import { lead } from './leading.ts';
+import { type HttpServer, startHttpServer } from './http/server.ts';
+import { executors, lead } from './leading.ts';
 import { components, figures, type ObserveOptions } from './observe.ts';
+import { createOperations } from './operations/records.ts';
 import { ClusterScheduler } from './scheduler/scheduler.ts';
 import type { Identity } from './security/authn.ts';
 import { type ClusterSecurity, ensureBootstrapToken, openSecurity } from './security/cluster-security.ts';
@@ -43,19 +45,9 @@ export interface ControlPlane {
   stop(): Promise<void>;
 }
 
-/** Limits that keep one client from starving the others. */
-const serverOptions: ServerOptions = {
-  'grpc.enable_channelz': 0,
-  'grpc.max_receive_message_length': 4 * 1024 * 1024,
-  'grpc.max_send_message_length': 16 * 1024 * 1024,
-  'grpc.max_metadata_size': 16 * 1024,
-  'grpc.max_concurrent_streams': 1000,
-  'grpc-node.max_session_memory': 16,
-  'grpc.keepalive_time_ms': 20_000,
-  'grpc.keepalive_timeout_ms': 10_000,
-  'grpc.max_connection_idle_ms': 600_000,
-};
 const shutdownMs = 1000;
+/** Of this program. */
+export const version = '0.1.0';
 
 /** Builds all parts and plugs them together; nothing else knows them all. */
 export async function startControlPlane(config: Config, surroundings: Surroundings): Promise<ControlPlane> {
@@ -104,27 +96,44 @@ export async function startControlPlane(config: Config, surroundings: Surroundin
   gateway.usage.onReport((report) => history.record(report));
   const scheduler = new ClusterScheduler({ view, clock, strategy: config.strategy, signal: ended.signal });
 
-  const server = new Server(serverOptions);
-  addServices({ server, security, view, log, gateway, gatewayOptions });
-  const bound = await bind(server, config.listen, security);
   const observed: ObserveOptions = { config, store, view, gateway, history, events };
-  const [httpHost, httpPort] = [hostOf(config.httpListen), Number(config.httpListen.slice(config.httpListen.lastIndexOf(':') + 1))];
-  const health = async () => {
-    const parts = await components(observed);
-    return {
-      healthy: parts.every((part) => part.healthy || part.name === 'redis'),
-      components: Object.fromEntries(parts.map((part) => [part.name, part.detail])),
-    };
-  };
-  const http = await startHttpServer({ host: httpHost, port: httpPort, log, health, metrics: createMetrics(figures(observed)) });
-  const leading = lead({ id: config.id, address, redis: config.redis, store, view, scheduler, clock, log, random, emit, signal });
+  const operations = createOperations({ store, view, clock, kinds: Object.keys(executors), enabled: config.redis !== '' });
+  const calls = callOptions(security, view, log);
+  const { server, setServing } = createServer([
+    implement(AgentsService, createAgentsHandlers(gateway, gatewayOptions), calls),
+    ...createUserServices(
+      {
+        ...{ store, view, clock, log, events, emit, operations, version },
+        usage: gateway.usage,
+        streams: gateway.streams,
+        planner: scheduler,
+        windows: history,
+        tokens: security.tokens,
+        sealer: security.sealer,
+        components: () => components(observed),
+      },
+      calls,
+    ),
+  ]);
+  const bound = await bind(server, config.listen, security);
+  const http = await serveHttp(observed, log);
+  const leading = lead({
+    ...{ store, view, scheduler, clock, log, random, emit, signal, address },
+    id: config.id,
+    redis: config.redis,
+    usage: gateway.usage,
+  });
   leading.catch((error: unknown) => {
     if (!signal.aborted) log.error({ err: GantryError.from(error) }, 'cannot lead any more');
   });
 
   const ready = prepare(config, { security, view, clock, address: bound });
-  // one that is stopped before it was ready fails here, and nobody need know
-  ready.catch(() => undefined);
+  ready.then(
+    () => setServing(true),
+    () => {
+      // one that is stopped before it was ready fails here, and nobody need know
+    },
+  );
   return {
     address: bound,
     httpPort: http.port,
@@ -139,29 +148,33 @@ export async function startControlPlane(config: Config, surroundings: Surroundin
   };
 }
 
-interface ServicesOptions {
-  server: Server;
-  security: ClusterSecurity;
-  view: ClusterView;
-  log: Logger;
-  gateway: Gateway;
-  gatewayOptions: GatewayOptions;
+/** Health and metrics. */
+async function serveHttp(observed: ObserveOptions, log: Logger): Promise<HttpServer> {
+  const { httpListen } = observed.config;
+  const health = async () => {
+    const parts = await components(observed);
+    return {
+      healthy: parts.every((part) => part.healthy || part.name === 'redis'),
+      components: Object.fromEntries(parts.map((part) => [part.name, part.detail])),
+    };
+  };
+  const port = Number(httpListen.slice(httpListen.lastIndexOf(':') + 1));
+  return await startHttpServer({ host: hostOf(httpListen), port, log, health, metrics: createMetrics(figures(observed)) });
 }
 
-function addServices({ server, security, view, log, gateway, gatewayOptions }: ServicesOptions): void {
-  const authorize = (call: Omit<CallContext, 'identity'>): Identity => {
-    const identity = security.authorize(call);
-    if (view.revision > 0) return identity;
-    throw new GantryError(Code.unavailable, 'cannot serve: the store (etcd) does not answer yet', {
-      details: { hint: 'it goes on by itself once etcd answers' },
-    });
+/** What holds for every call: its size, who may make it, and that there is a cluster to speak of. */
+function callOptions(security: ClusterSecurity, view: ClusterView, log: Logger): ImplementOptions<Identity> {
+  return {
+    authorize: (call) => {
+      requireModestMetadata(call);
+      const identity = security.authorize(call);
+      if (view.revision > 0) return identity;
+      throw new GantryError(Code.unavailable, 'cannot serve: the store (etcd) does not answer yet', {
+        details: { hint: 'it goes on by itself once etcd answers' },
+      });
+    },
+    onFailure: (path, error) => log.error({ path, err: error }, 'a call failed unexpectedly'),
   };
-  const options = {
-    authorize,
-    onFailure: (path: string, error: GantryError) => log.error({ path, err: error }, 'a call failed unexpectedly'),
-  };
-  const agents = implement(AgentsService, createAgentsHandlers(gateway, gatewayOptions), options);
-  server.addService(agents.definition, agents.implementation);
 }
 
 /** Listens on all addresses; returns the first with its port. */

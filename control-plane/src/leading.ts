@@ -1,4 +1,6 @@
 import { type Clock, GantryError, type Logger, newContainerId } from '@gantry/common';
+import { startAutoscaler } from './autoscaler/loop.ts';
+import type { UsageSource } from './autoscaler/ports.ts';
 import type { ClusterView } from './cluster/view.ts';
 import { bullQueue } from './operations/bull-queue.ts';
 import { drain } from './operations/drain.ts';
@@ -21,6 +23,7 @@ export interface LeadOptions {
   store: Store;
   view: ClusterView;
   scheduler: ClusterScheduler;
+  usage: UsageSource;
   clock: Clock;
   log: Logger;
   random: () => number;
@@ -43,11 +46,12 @@ export async function lead(options: LeadOptions): Promise<void> {
 
 /** One term: plans, carries out operations and compacts, until it is lost. */
 async function serve(options: LeadOptions, { fence, lost }: Term): Promise<void> {
-  const { store, view, scheduler, clock, log, emit, redis } = options;
+  const { store, view, scheduler, usage, clock, log, emit, redis } = options;
   // what was written before this term must be seen before anything is planned
   await view.atLeast(fence.equals, lost).catch(() => undefined);
   if (lost.aborted) return;
   const orchestrator = startOrchestrator({ view, store, fence, clock, scheduler, newId: newContainerId, log, emit, signal: lost });
+  const autoscaler = startAutoscaler({ view, store, fence, usage, clock, log, emit, signal: lost });
   const compaction = startCompaction({
     store,
     clock,
@@ -61,5 +65,5 @@ async function serve(options: LeadOptions, { fence, lost }: Term): Promise<void>
     lost.addEventListener('abort', () => resolve(), { once: true });
     if (lost.aborted) resolve();
   });
-  await Promise.all([orchestrator.stopped, compaction.stop(), operations?.stop()]);
+  await Promise.all([orchestrator.stopped, autoscaler.stopped, compaction.stop(), operations?.stop()]);
 }

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { Code, createLogger, errorText, GantryError, optionsHelp, readOptions, systemClock } from '@gantry/common';
 import { optionTable, variablePrefix } from './config.ts';
 import { type ControlPlane, startControlPlane } from './control-plane.ts';

@@ -49,7 +49,7 @@ export class OperationLoop {
   async stop(): Promise<void> {
     this.#unsubscribe();
     await this.#loop.stop();
-    await this.#queue?.close().catch(() => undefined);
+    await this.#close();
     await Promise.allSettled(this.#running.values());
   }
 
@@ -87,13 +87,15 @@ export class OperationLoop {
       this.#isAway = false;
     } else if (this.#queue) {
       this.#idleSinceMs ??= clock.monotonicMs();
-      if (clock.monotonicMs() - this.#idleSinceMs >= idleMs) {
-        const queue = this.#queue;
-        this.#queue = undefined;
-        await queue.close();
-      }
+      if (clock.monotonicMs() - this.#idleSinceMs >= idleMs) await this.#close();
     }
     return undefined;
+  }
+
+  async #close(): Promise<void> {
+    const queue = this.#queue;
+    this.#queue = undefined;
+    await queue?.close().catch(() => undefined);
   }
 
   #failed(error: GantryError): void {

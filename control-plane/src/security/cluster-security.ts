@@ -95,7 +95,7 @@ function lateAuthority(kept: ServerIdentity, opening: Promise<CertificateAuthori
     certificate: kept.ca,
     pin: publicKeyPin(kept.ca),
     issuer: async () => {
-      const opened = await Promise.race([opening, undefined]);
+      const opened = await Promise.race([opening, Promise.resolve(undefined)]);
       if (!opened) throw new GantryError(Code.unavailable, 'cannot sign a certificate: the store does not answer');
       if (opened.certificate === kept.ca) return await opened.issuer();
       throw new GantryError(
