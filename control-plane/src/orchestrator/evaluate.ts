@@ -23,6 +23,8 @@ import type { Place, Plan } from './steps.ts';
 
 /** More containers than this at once are not told how their nodes were scored: it would cost more than to place them. */
 const explainedAtMost = 50;
+/** Containers that are tried before it is looked whether the nodes are full. */
+const placedAtOnce = 500;
 /** A refusal that stands is explained anew at most this often. */
 const explainEveryUs = 5e6;
 
@@ -139,9 +141,22 @@ function place(context: EvaluateContext, id: string, desired: Desired, replicas:
     };
     if (first.node !== undefined) ask(group, { node: first.node, reason: "the slot's place" });
     else if (desired.bound) placeBound(context, desired.service, spec, group, ask, found);
-    else ask(group, undefined);
+    else placeMany(group, ask, found);
   }
   return found;
+}
+
+/** In portions: once one has found the nodes full, the rest need not be tried. */
+function placeMany(
+  group: readonly Place[],
+  ask: (wanted: readonly Place[], pin: undefined) => PlaceOutcome,
+  found: { refused: Place[] },
+): void {
+  for (let start = 0; start < group.length; start += placedAtOnce) {
+    if (ask(group.slice(start, start + placedAtOnce), undefined).refused.length === 0) continue;
+    found.refused.push(...group.slice(start + placedAtOnce));
+    return;
+  }
 }
 
 /** All that mount a named volume go where it is; the first one decides where that will be. */

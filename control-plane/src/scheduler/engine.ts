@@ -10,6 +10,8 @@ const rowsInIndexes = 2_000_000;
 /** Classes that were asked for once of late, and how many eligibilities are kept. */
 const classesRemembered = 1024;
 
+const unscored: NodeScore[] = [];
+
 export interface EngineOptions {
   /** For demands that name none. Default binpack. */
   strategy?: Strategy;
@@ -54,11 +56,11 @@ export class Engine {
     for (const id of ids) {
       const row = index.best(counts);
       if (row < 0) break;
-      const scores = request.scores ? this.#scores(index, counts, row, request, crashesOn) : [];
-      table.chargeRow(id, row, demand.needs, service);
+      const scores = request.scores ? this.#scores(index, counts, row, request, crashesOn) : unscored;
+      const here = table.chargeRow(id, row, demand.needs, service);
       placed.push({ id, node: table.node(row)!.name, scores });
-      touched.add(row);
-      index.set(row, index.adjusted(row, demand, table.copies(service).get(row) ?? 0, crashesOn.get(row) ?? 0));
+      if (here === 1) touched.add(row);
+      index.set(row, index.adjusted(row, demand, here, crashesOn.get(row) ?? 0));
       if (counts.length > 0) countUp(counts, index.prefixesOf(row), 1);
     }
     for (const row of touched) index.reset(row);

@@ -132,8 +132,8 @@ export class NodeTable {
     this.chargeRow(id, this.#ensureRow(node), needs, service);
   }
 
-  /** As charge, by row, for a new id. */
-  chargeRow(id: string, row: number, needs: Amounts, service: string): void {
+  /** As charge, by row, for a new id. Returns how many containers of the service are there now. */
+  chargeRow(id: string, row: number, needs: Amounts, service: string): number {
     this.#charges.set(id, { row, service, needs });
     this.#apply(row, needs, 1);
     let copies = this.#copies.get(service);
@@ -141,8 +141,10 @@ export class NodeTable {
       copies = new Map();
       this.#copies.set(service, copies);
     }
-    copies.set(row, (copies.get(row) ?? 0) + 1);
+    const count = (copies.get(row) ?? 0) + 1;
+    copies.set(row, count);
     this.#chargesAt[row] = this.#chargesAt[row]! + 1;
+    return count;
   }
 
   /** Gives back what a container had. */
