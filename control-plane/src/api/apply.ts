@@ -62,7 +62,11 @@ export async function applyApp(deps: ApiDeps, spec: AppSpec, { change, admit }: 
     const state = appState(deps.view, namespace, name);
     admit(state);
     const plan = planApp(spec, state, deps.view, change);
-    if (plan.unchanged) return { plan, revision: deps.view.revision };
+    if (plan.unchanged) {
+      const revision = await confirm(deps, state, plan.app.key);
+      if (revision === undefined) continue;
+      return { plan, revision };
+    }
     const [files, claims] = await Promise.all([newFiles(deps, spec), claimPorts(deps, plan.steps)]);
     const inert = [...files.writes, ...plan.inert, ...claims.writes];
     const compare = [...plan.compare, ...files.compare, ...claims.compare];
@@ -105,6 +109,21 @@ export async function removeServices(deps: ApiDeps, namespace: string, name: str
     return { plan, revision };
   }
   throw conflict(`${namespace}/${name}`);
+}
+
+/** That nothing has to be written is true only if the store still is what the view showed. @returns undefined when it is not. */
+async function confirm(deps: ApiDeps, { app, services }: AppState, key: string): Promise<number | undefined> {
+  const compare: Comparison[] = [
+    { kind: 'modRevision', key, equals: app?.modRevision ?? 0 },
+    ...[...services.values()].map((entry): Comparison => ({ kind: 'modRevision', key: entry.key, equals: entry.modRevision })),
+  ];
+  for (let start = 0; start < compare.length; start += maxTransactionWrites) {
+    const { succeeded, revision } = await deps.store.transact({ compare: compare.slice(start, start + maxTransactionWrites), writes: [] });
+    if (succeeded) continue;
+    await shows(deps, revision);
+    return undefined;
+  }
+  return deps.view.revision;
 }
 
 function volumesOf({ view }: ApiDeps, namespace: string, name: string): Write[] {

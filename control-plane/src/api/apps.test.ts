@@ -301,3 +301,16 @@ test('old revisions are removed, those that containers have are kept', async () 
   expect(numbers.at(-1)).toBe(25);
   expect(numbers.length).toBeLessThanOrEqual(21);
 });
+
+test('that nothing is to be done is checked against the store, not only the view', async () => {
+  await apply(appSpec([serviceSpec('web')]));
+  const other = await world.another();
+  // the other control plane's view stands still while the service is scaled
+  other.store.setAvailable(false);
+  await apply(appSpec([serviceSpec('web', { replicas: 9 })]));
+  const again = apply(appSpec([serviceSpec('web')]), {}, other);
+  await expect(again).rejects.toMatchObject({ code: Code.unavailable });
+  other.store.setAvailable(true);
+  expect(kinds((await apply(appSpec([serviceSpec('web')]), {}, other)).changes)).toEqual(['web scaled']);
+  await other.close();
+});

@@ -4,7 +4,7 @@ import type { Identity } from '../security/authn.ts';
 import { nameOf } from './access.ts';
 import { requireRequestId } from './checks.ts';
 
-const rememberedCalls = 10_000;
+const rememberedCalls = 2000;
 const rememberedMs = 600_000;
 const watchesEach = 100;
 /** Mutations a second that an identity may sustain, and how many at once. */

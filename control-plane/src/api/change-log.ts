@@ -1,7 +1,7 @@
 import type { Change, ClusterView } from '../cluster/view.ts';
 
 /** Changes that are kept for watchers which come back. */
-const defaultLimit = 20_000;
+const defaultLimit = 10_000;
 
 /** The view's changes of late, so that a watch can go on after a revision; bounded. */
 export class ChangeLog {
@@ -24,10 +24,17 @@ export class ChangeLog {
   }
 
   #add(changes: readonly Change[]): void {
-    this.#changes.push(...changes);
+    for (const change of changes) this.#changes.push(light(change));
     const excess = this.#changes.length - this.#limit;
     if (excess <= 0) return;
     const dropped = this.#changes.splice(0, excess);
     this.#from = Math.max(this.#from, ...dropped.slice(-1).map((change) => change.modRevision));
   }
+}
+
+/** Without the spec that every assignment carries: a watcher asks only which container changed. */
+function light(change: Change): Change {
+  if (change.collection !== 'assignments') return change;
+  const { value, previous } = change;
+  return { ...change, value: value && { ...value, spec: null }, previous: previous && { ...previous, spec: null } };
 }

@@ -50,7 +50,7 @@ export function createServicesApi(api: Api): Handlers<typeof ServicesService, Id
       mutate(api, call, request, (entry) => {
         const { spec } = entry.value;
         checkScale(spec, request.replicas);
-        return spec!.replicas === request.replicas ? undefined : { spec: { ...spec!, replicas: request.replicas } };
+        return { spec: { ...spec!, replicas: request.replicas } };
       }),
     delete: (request, call) => deleteService(api, call, request),
     restart: (request, call) =>
@@ -148,7 +148,7 @@ async function mutate(
   api: Api,
   { identity, path }: Call,
   { requestId, key }: KeyedRequest,
-  next: (entry: Entry<Service>) => Partial<Service> | undefined,
+  next: (entry: Entry<Service>) => Partial<Service>,
 ): Promise<ServiceView> {
   return api.guard.once(identity, path, requestId, async () => {
     const change = changeOf(api, nameOf(identity), requestId);

@@ -202,9 +202,9 @@ function fakes(events: Event[], planned: PlannedService[][], view: ClusterView) 
 export function nodeWrites(name: string, init: { connected?: boolean } = {}): Write[] {
   const { connected = true } = init;
   return [
-    { kind: 'put', key: keys.gateway('g1'), value: Gateway.encode(Gateway.create({ id: 'g1' })) },
+    { kind: 'put', key: keys.gateway(`g-${name}`), value: Gateway.encode(Gateway.create({ id: `g-${name}` })) },
     { kind: 'put', key: keys.node(name), value: NodeSettings.encode(NodeSettings.create({ name, certificateSerial: 's' })) },
-    { kind: 'put', key: keys.machine(name), value: Machine.encode(Machine.create({ name, gateway: connected ? 'g1' : 'gone' })) },
+    { kind: 'put', key: keys.machine(name), value: Machine.encode(Machine.create({ name, gateway: connected ? `g-${name}` : 'gone' })) },
   ];
 }
 
