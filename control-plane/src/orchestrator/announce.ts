@@ -23,8 +23,9 @@ export function announce(emit: EmitEvent, { key, plan, before, placed, refusal }
     emit({ ...about, type: 'ContainersStopping', message: `${count(group.length)} told to stop: ${reason}` });
   }
   if (refusal !== '') {
-    emit({ ...about, type: plan.waitsFor === '' ? 'PlacementRefused' : 'ServiceWaits', severity: EventSeverity.warning, message: refusal });
+    emit({ ...about, type: 'PlacementRefused', severity: EventSeverity.warning, message: refusal });
   }
+  if (plan.waitsFor !== '' && plan.waitsFor !== before?.reason) emit({ ...about, type: 'ServiceWaits', message: plan.waitsFor });
   if (plan.rollout && plan.rollout.state !== before?.state) announceRollout(emit, about, plan.rollout);
 }
 

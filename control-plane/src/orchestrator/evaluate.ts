@@ -77,7 +77,7 @@ export function evaluate(context: EvaluateContext, id: string): Evaluation {
   if (plan.finished) units.push(finishUnit(view, id, entry));
   const found = place(context, id, desired, replicas, plan.place);
   units.push(...found.placed.map((placed) => placeUnit(desired, entry, id, placed, found.bindings.get(placed.id) ?? [], nowUs)));
-  const refusal = refusalOf(context, id, plan, found, nowUs);
+  const refusal = refusalOf(context, id, found, nowUs);
   if (!plan.finished && refusal !== 'keep') units.push(refusalUnit(view, id, key, refusal?.refusal, refusal?.slots ?? []));
   const before = view.refusals.get(id)?.value.refusal?.message;
   return {
@@ -199,13 +199,11 @@ function placeBound(
 function refusalOf(
   { view, explainedUs }: EvaluateContext,
   id: string,
-  plan: Plan,
   found: Found,
   nowUs: number,
 ): { refusal: Refusal; slots: number[] } | undefined | 'keep' {
   const standing = view.refusals.get(id)?.value;
   const since = standing?.refusal?.since ?? nowUs;
-  if (plan.waitsFor !== '') return { refusal: Refusal.create({ message: plan.waitsFor, since }), slots: [] };
   if (!found.explain) {
     explainedUs.delete(id);
     return undefined;

@@ -10,6 +10,7 @@ import {
 import { isGlobal } from '../cluster/container.ts';
 import { type ClusterView, serviceId } from '../cluster/view.ts';
 import { type Desired, isJob } from './desired.ts';
+import { waitingPrefix } from './plan.ts';
 import type { Scheduler } from './ports.ts';
 import { isComplete, isReady, type NodeCondition, type Replica } from './replica.ts';
 
@@ -104,10 +105,10 @@ function waitsFor(context: GatherContext, { spec, key }: Service): string {
   for (const { service: name, condition } of spec?.dependsOn ?? []) {
     const id = serviceId({ namespace: key?.namespace ?? '', app: key?.app ?? '', service: name });
     const dependency = context.view.services.get(id)?.value;
-    if (!dependency || dependency.deletedAt > 0) return `waits for ${name}, which is not there`;
+    if (!dependency || dependency.deletedAt > 0) return `${waitingPrefix}${name}, which is not there`;
     const own = replicasOf(context, id).filter(({ assignment }) => assignment.serviceUid === dependency.uid);
     const reason = unmet(context, id, dependency, own, condition);
-    if (reason !== '') return `waits for ${name} ${reason}`;
+    if (reason !== '') return `${waitingPrefix}${name} ${reason}`;
   }
   return '';
 }

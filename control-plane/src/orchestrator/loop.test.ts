@@ -211,11 +211,12 @@ describe('dependencies', () => {
     await cluster.apply('web', { replicas: 2, dependsOn: [{ service: 'db', condition: DependencyCondition.service_healthy }] });
     await cluster.settle();
     expect(cluster.containers('web')).toEqual([]);
-    expect(cluster.refusal('web')?.refusal?.message).toBe('waits for db to be healthy');
+    expect(cluster.rollout('web')?.reason).toBe('waits for db to be healthy');
+    expect(cluster.refusal('web')).toBeUndefined();
     for (const each of cluster.containers('db')) cluster.report(each, { ready: true });
     await cluster.settle();
     expect(slots('web')).toEqual([1, 2]);
-    expect(cluster.refusal('web')).toBeUndefined();
+    expect(cluster.rollout('web')?.reason).toBe('');
   });
 
   test('completed successfully holds when the whole job has', async () => {
@@ -229,7 +230,7 @@ describe('dependencies', () => {
     const [one, two] = cluster.containers('init');
     cluster.report(one!, { state: ContainerState.complete, final: true });
     await cluster.settle();
-    expect(cluster.refusal('web')?.refusal?.message).toBe('waits for init to complete: 1 of 2 have');
+    expect(cluster.rollout('web')?.reason).toBe('waits for init to complete: 1 of 2 have');
     cluster.report(two!, { state: ContainerState.complete, final: true });
     await cluster.settle();
     expect(slots('web')).toEqual([1]);

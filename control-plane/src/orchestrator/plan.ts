@@ -8,6 +8,9 @@ import { factsOf, isOutdated, planSlot, type SlotContext, type SlotPlan } from '
 import { groupBySlot, type SlotGroup } from './slots.ts';
 import type { Plan } from './steps.ts';
 
+/** How reasons begin that name what a service waits for. */
+export const waitingPrefix = 'waits for ';
+
 /** What should change for a service, given what there is. Pure: `nowUs` is the only clock. */
 export function planService(desired: Desired, replicas: readonly Replica[], nowUs: number): Plan {
   const { service } = desired;
@@ -125,16 +128,23 @@ function merge(plans: readonly SlotPlan[], desired: Desired, rollout: Rollout, w
   const place = plans.flatMap((plan) => plan.place);
   // Only the start of the whole service waits for others: one of its containers that fails later is replaced at once.
   const waitsFor = containers === 0 && place.length > 0 ? desired.waitsFor : '';
+  const record = noteWaiting(rollout, waitsFor);
   return {
     place: waitsFor === '' ? place : [],
     stop: plans.flatMap((plan) => plan.stop),
     remove: plans.flatMap((plan) => plan.remove),
     renumber: plans.flatMap((plan) => plan.renumber),
-    rollout: sameRecord(desired.rollout, rollout) ? undefined : rollout,
+    rollout: sameRecord(desired.rollout, record) ? undefined : record,
     waitUntilUs,
     waitsFor,
     finished: false,
   };
+}
+
+/** The rollout says what it waits for, as long as it does; that is no refusal: nothing has been tried. */
+function noteWaiting(rollout: Rollout, waitsFor: string): Rollout {
+  if (waitsFor !== '') return { ...rollout, reason: waitsFor };
+  return rollout.reason.startsWith(waitingPrefix) ? { ...rollout, reason: '' } : rollout;
 }
 
 function sameRecord(left: Rollout | undefined, right: Rollout): boolean {
