@@ -1,7 +1,6 @@
 import { AssignmentDesired, type Revision, type Rollout, type Service, UpdatePolicyOrder } from '@gantry/proto';
-import { isGlobal } from '../cluster/container.ts';
+import { drainUsOf, isGlobal } from '../cluster/container.ts';
 import { type Desired, isJob } from './desired.ts';
-import { drainUsOf } from './drain.ts';
 import { isFinal, isReady, type Replica } from './replica.ts';
 import { followRequest, followRestart, followSpec, policyOf, stepRollout } from './rollout.ts';
 import { factsOf, isOutdated, planSlot, type SlotContext, type SlotPlan } from './slot.ts';
