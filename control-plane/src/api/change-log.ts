@@ -6,20 +6,23 @@ const defaultLimit = 10_000;
 /** The view's changes of late, so that a watch can go on after a revision; bounded. */
 export class ChangeLog {
   readonly #changes: Change[] = [];
+  readonly #view: ClusterView;
   readonly #limit: number;
-  /** Changes after this revision are all here. */
-  #from: number;
+  /** Changes up to this revision have been dropped. */
+  #dropped = 0;
 
-  /** @param view must be synced. */
   constructor(view: ClusterView, limit: number = defaultLimit) {
+    this.#view = view;
     this.#limit = limit;
-    this.#from = view.revision;
-    view.onChange((changes) => this.#add(changes));
+    view.onChange((changes, revision) => {
+      // the first snapshot is no news, and what was before it is not known
+      if (revision > view.firstRevision) this.#add(changes);
+    });
   }
 
-  /** Changes after the revision, in order; undefined when some of them are no longer known. */
+  /** Changes after the revision, in order; undefined when some of them are not known. */
   since(revision: number): readonly Change[] | undefined {
-    if (revision < this.#from) return undefined;
+    if (revision < Math.max(this.#dropped, this.#view.firstRevision)) return undefined;
     return this.#changes.filter((change) => change.modRevision > revision);
   }
 
@@ -27,8 +30,7 @@ export class ChangeLog {
     for (const change of changes) this.#changes.push(light(change));
     const excess = this.#changes.length - this.#limit;
     if (excess <= 0) return;
-    const dropped = this.#changes.splice(0, excess);
-    this.#from = Math.max(this.#from, ...dropped.slice(-1).map((change) => change.modRevision));
+    for (const change of this.#changes.splice(0, excess)) this.#dropped = Math.max(this.#dropped, change.modRevision);
   }
 }
 

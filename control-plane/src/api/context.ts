@@ -13,7 +13,7 @@ export interface Api extends ApiDeps {
 /** A call whose caller is known. */
 export type Call = CallContext<Identity>;
 
-/** @param deps with a view that is synced. */
+/** What all handlers share, made once for a server. */
 export function createApi(deps: ApiDeps): Api {
   return { ...deps, changes: new ChangeLog(deps.view), guard: new CallGuard(deps.clock) };
 }

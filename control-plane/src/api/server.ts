@@ -48,7 +48,7 @@ const channelOptions: ChannelOptions = {
   'grpc.enable_channelz': 0,
 };
 
-/** All services for users. @param deps with a view that is synced. */
+/** All services for users; no call may reach them before the view is synced. */
 export function createUserServices(deps: ApiDeps, options: ImplementOptions<Identity>): ServiceImplementation[] {
   const api = createApi(deps);
   return [

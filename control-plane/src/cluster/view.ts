@@ -75,6 +75,7 @@ export class ClusterView implements Collections {
   readonly #waiters = new Set<Waiter>();
   readonly #onUnreadable: (key: string, error: GantryError) => void;
   #revision = 0;
+  #firstRevision = 0;
 
   constructor(options: ClusterViewOptions) {
     this.#onUnreadable = options.onUnreadable ?? (() => {});
@@ -87,6 +88,11 @@ export class ClusterView implements Collections {
   /** Revision of the store that the view shows; 0 before the first snapshot. */
   get revision(): number {
     return this.#revision;
+  }
+
+  /** Revision of the first snapshot: what was removed before it is not known; 0 before it. */
+  get firstRevision(): number {
+    return this.#firstRevision;
   }
 
   /** Assignments on a node, by container id. */
@@ -170,6 +176,7 @@ export class ClusterView implements Collections {
       if (change) changes.push(change);
     }
     this.#revision = Math.max(this.#revision, batch.revision);
+    if (this.#firstRevision === 0) this.#firstRevision = batch.revision;
     if (changes.length > 0) for (const listener of this.#listeners) listener(changes, this.#revision);
     for (const waiter of this.#waiters) if (waiter.revision <= this.#revision) waiter.resolve();
   }
