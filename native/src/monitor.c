@@ -17,6 +17,7 @@
 #include "sys.h"
 
 #define LOG_BYTES_DEFAULT ((uint64_t)10 * 1024 * 1024)
+#define LOG_BYTES_MIN	  ((uint64_t)LOG_LINE_MAX * 2)
 #define LOG_FILES_DEFAULT 3
 #define LOG_FILES_MAX	  100
 
@@ -143,10 +144,10 @@ static int check(struct monitor_options *options, uint64_t files, const char *dr
 	if (!options->id || !options->bundle || !options->dir)
 		return err_set(err, -EINVAL,
 			       "cannot monitor: --id, --bundle and --dir must be given");
-	if (options->log.max_bytes < LOG_LINE_MAX * 2)
-		return err_set(err, -EINVAL,
-			       "cannot use --log-max-bytes: must be at least %d, found %llu",
-			       LOG_LINE_MAX * 2, (unsigned long long)options->log.max_bytes);
+	if (options->log.max_bytes < LOG_BYTES_MIN)
+		return err_set(
+		    err, -EINVAL, "cannot use --log-max-bytes: must be at least %llu, found %llu",
+		    (unsigned long long)LOG_BYTES_MIN, (unsigned long long)options->log.max_bytes);
 	if (files < 1 || files > LOG_FILES_MAX)
 		return err_set(err, -EINVAL,
 			       "cannot use --log-max-files: must be 1 to %d, found %llu",

@@ -27,6 +27,7 @@ struct batch {
 	unsigned records;
 	size_t bytes;
 	char full[HEAD_BYTES], partial[HEAD_BYTES]; /* both heads, made once a batch */
+	char newline[1];
 };
 
 static void head(char out[HEAD_BYTES], const struct timespec *now, const char *stream, char tag)
@@ -46,29 +47,27 @@ static void batch_init(struct batch *batch, const char *stream)
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	head(batch->full, &now, stream, 'F');
 	head(batch->partial, &now, stream, 'P');
+	batch->newline[0] = '\n';
 	batch->count = 0;
 	batch->records = 0;
 	batch->bytes = 0;
 }
 
-static void add_piece(struct batch *batch, const char *bytes, size_t length)
+static void add_piece(struct batch *batch, char *bytes, size_t length)
 {
-	batch->pieces[batch->count++] = (struct iovec){
-	    .iov_base = (void *)(uintptr_t)bytes,
-	    .iov_len = length,
-	};
+	batch->pieces[batch->count++] = (struct iovec){.iov_base = bytes, .iov_len = length};
 	batch->bytes += length;
 }
 
 /* A full line brings its newline with it, a partial one gets one. */
-static void add_record(struct batch *batch, const char *text, size_t length, bool partial)
+static void add_record(struct batch *batch, char *text, size_t length, bool partial)
 {
-	const char *start = partial ? batch->partial : batch->full;
+	char *start = partial ? batch->partial : batch->full;
 
 	add_piece(batch, start, strlen(start));
 	add_piece(batch, text, length);
 	if (partial)
-		add_piece(batch, "\n", 1);
+		add_piece(batch, batch->newline, 1);
 	batch->records++;
 }
 

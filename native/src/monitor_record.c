@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -29,7 +30,6 @@ uint64_t wall_clock_us(void)
 static uint64_t own_start_time(void)
 {
 	_cleanup_free_ char *text = NULL;
-	unsigned long long start = 0;
 	const char *p;
 
 	if (read_file_at(AT_FDCWD, "/proc/self/stat", 4096, &text, NULL) < 0)
@@ -41,9 +41,7 @@ static uint64_t own_start_time(void)
 		if (p)
 			p++;
 	}
-	if (p)
-		(void)sscanf(p, "%llu", &start);
-	return start;
+	return p ? strtoull(p, NULL, 10) : 0;
 }
 
 static int lock_file(int fd)

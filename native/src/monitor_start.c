@@ -52,14 +52,14 @@ static int wants_input(const char *bundle, bool *ret, struct err *err)
 	const struct json *annotations = NULL;
 	const char *value = NULL;
 	struct json *config = NULL;
-	size_t length;
+	size_t length = 0;
 	int result =
 	    dir < 0 ? -errno : read_file_at(dir, "config.json", CONFIG_MAX, &text, &length);
 
 	*ret = false;
 	if (result < 0)
 		return err_sys(err, result, "cannot read \"%s/config.json\"", bundle);
-	if (!memmem(text, length, "dev.gantry.stdin", strlen("dev.gantry.stdin")))
+	if (!text || !memmem(text, length, "dev.gantry.stdin", strlen("dev.gantry.stdin")))
 		return 0;
 	result = json_parse(&arena, text, length, &config, err);
 	if (result == 0)

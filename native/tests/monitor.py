@@ -17,6 +17,7 @@ import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BERTH = os.path.abspath(os.environ.get("BERTH", os.path.join(HERE, "..", "build", "berth")))
+SANITIZED = "asan" in BERTH  # its shadow memory says nothing about the real size
 BUSYBOX = next((p for p in ("/bin/busybox", "/usr/bin/busybox") if os.path.exists(p)), None)
 LINE = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z (stdout|stderr) ([FP]) (.*)$")
 CONTROL, STDOUT, STDERR, STDIN = range(4)
@@ -522,7 +523,7 @@ def test_exec_with_a_slow_reader_is_slowed_and_the_monitor_stays_small(make):
     assert alive(connection.pid)
     with open(f"/proc/{c.monitor_pid()}/status", encoding="utf-8") as file:
         memory = int(re.search(r"RssAnon:\s+(\d+)", file.read())[1])
-    assert memory < 600, f"{memory} kB"
+    assert memory < 600 or SANITIZED, f"{memory} kB"
     out, _, events = connection.rest()
     assert len(out) == 20_000_000 and events == [{"event": "exit", "exitCode": 0}]
     c.ok(op="kill")
@@ -690,7 +691,7 @@ def test_many_monitors_are_small(make):
         with open(f"/proc/{c.monitor_pid()}/smaps_rollup", encoding="utf-8") as file:
             sizes.append(int(re.search(r"^Pss: +(\d+)", file.read(), re.M)[1]))
     print(f"  {len(containers)} monitors: PSS {min(sizes)} to {max(sizes)} kB each; start {took:.1f} ms each")
-    assert max(sizes) < 150
+    assert max(sizes) < 150 or SANITIZED
     for c in containers:
         c.ok(op="kill")
     for c in containers:
