@@ -187,7 +187,7 @@ class OrchestratorLoop implements Orchestrator {
     } catch (thrown) {
       const error = GantryError.from(thrown);
       const { view, clock, log, scheduler } = this.#options;
-      for (const unused of made) scheduler.release(unused);
+      for (const unused of made) scheduler.release(id, unused);
       const key = view.services.get(id)?.value.key;
       const standing = view.refusals.get(id)?.value.refusal;
       if (standing?.message !== error.message) log.error({ service: id, err: error }, 'cannot plan a service');
@@ -212,7 +212,7 @@ class OrchestratorLoop implements Orchestrator {
   async #follow(outcome: CommitOutcome, ids: readonly string[]): Promise<void> {
     const { view, scheduler, signal } = this.#options;
     for (const unit of outcome.refused) {
-      for (const id of unit.places) scheduler.release(id);
+      for (const id of unit.places) scheduler.release(unit.service, id);
       this.#dirty.mark(unit.service);
     }
     if (outcome.unknown.length > 0) {
@@ -227,8 +227,8 @@ class OrchestratorLoop implements Orchestrator {
   async #settle(): Promise<void> {
     const { view, scheduler, signal } = this.#options;
     await view.atLeast(await this.#committer.settle(), signal);
-    for (const { places } of this.#unsettled) {
-      for (const id of places) if (!view.assignments.has(id)) scheduler.release(id);
+    for (const { service, places } of this.#unsettled) {
+      for (const id of places) if (!view.assignments.has(id)) scheduler.release(service, id);
     }
     this.#unsettled = [];
     this.#mustSettle = false;

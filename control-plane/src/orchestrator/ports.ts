@@ -33,7 +33,7 @@ export interface Scheduler {
   /** @throws GantryError invalidArgument when the spec asks for something that cannot be read. */
   place(request: PlaceRequest): PlaceOutcome;
   /** Takes back a placement that was not committed. */
-  release(id: string): void;
+  release(service: string, id: string): void;
   /** Takes back everything that the view does not show. */
   reset(): void;
   /** Nodes that may take a container of the spec now, room aside. */

@@ -40,7 +40,7 @@ export interface DryRunInput {
 export function planPlacements(input: DryRunInput, services: readonly DryService[]): DryRun {
   const { table, strategy } = input;
   const before = reservedByNode(table);
-  for (const { frees } of services) for (const id of frees) table.release(id);
+  for (const { key, frees } of services) for (const id of frees) table.release(serviceId(key), id);
   const engine = new Engine(table, { strategy });
   const bound = new Map<string, string>();
   const placements = services

@@ -76,7 +76,7 @@ describe('engine against the oracle', () => {
           const table = new NodeTable(7);
           for (const each of oracle.nodes) table.upsert(each);
           const engine = new Engine(table);
-          const alive: string[] = [];
+          const alive: { id: string; service: string }[] = [];
           for (const [number, step] of steps.entries()) {
             const wanted = demands[step.demand]!;
             const crashes = new Map(step.crashed === undefined || wanted.pin ? [] : [[step.crashed, 2]]);
@@ -94,12 +94,12 @@ describe('engine against the oracle', () => {
               const score = (of: SchedulerNode) => oracle.score(of, step.service, wanted, strategy, crashes);
               expect(score(gotNode)).toBeCloseTo(score(best), 10);
               oracle.put(id, got, wanted.needs, step.service);
-              alive.push(id);
+              alive.push({ id, service: step.service });
             }
             if (step.release !== undefined && alive.length > 0) {
               const [gone] = alive.splice(step.release % alive.length, 1);
-              oracle.remove(gone!);
-              table.release(gone!);
+              oracle.remove(gone!.id);
+              table.release(gone!.service, gone!.id);
             }
             if (step.relabel !== undefined) {
               const at = step.relabel % oracle.nodes.length;
@@ -129,7 +129,7 @@ describe('engine', () => {
     for (const name of ['a', 'b', 'c']) table.upsert(node(name));
     const first = place(table, demand({ replicas: 3 }), 3);
     expect(new Set(first.placed.map((each) => each.node)).size).toBe(3);
-    table.charge('big', 'b', amountsOf({ cpuMillis: 1000, memoryBytes: 2 ** 30, ioBytesPerSecond: 0, networkBytesPerSecond: 0 }), 'x');
+    table.charge('x', 'big', 'b', amountsOf({ cpuMillis: 1000, memoryBytes: 2 ** 30, ioBytesPerSecond: 0, networkBytesPerSecond: 0 }));
     expect(new Engine(table).place({ service: 't', demand: demand(), ids: ['t1'] }).placed[0]!.node).toBe('b');
   });
 
@@ -156,12 +156,12 @@ describe('engine', () => {
   test('what is charged to a node that left counts again when it comes back', () => {
     const table = new NodeTable();
     table.upsert(node('a'));
-    table.charge('c1', 'a', amountsOf({ cpuMillis: 4000, memoryBytes: 0, ioBytesPerSecond: 0, networkBytesPerSecond: 0 }), 's');
+    table.charge('s', 'c1', 'a', amountsOf({ cpuMillis: 4000, memoryBytes: 0, ioBytesPerSecond: 0, networkBytesPerSecond: 0 }));
     table.remove('a');
     expect(place(table, demand(), 1).refused).toEqual(['c1']);
     table.upsert(node('a'));
     expect(place(table, demand(), 1).refused).toEqual(['c1']);
-    table.release('c1');
+    table.release('s', 'c1');
     expect(place(table, demand(), 1).placed).toHaveLength(1);
   });
 });

@@ -57,7 +57,7 @@ export class Engine {
       const row = index.best(counts);
       if (row < 0) break;
       const scores = request.scores ? this.#scores(index, counts, row, request, crashesOn) : unscored;
-      const here = table.chargeRow(id, row, demand.needs, service);
+      const here = table.chargeRow(service, id, row, demand.needs);
       placed.push({ id, node: table.node(row)!.name, scores });
       if (here === 1) touched.add(row);
       index.set(row, index.adjusted(row, demand, here, crashesOn.get(row) ?? 0));
@@ -89,7 +89,7 @@ export class Engine {
       if (fitScore(table, row, demand, this.strategyOf(demand)) === impossible) break;
       const adjustment = { copies, crashes: 0, avoided: isAvoided(node, demand) };
       const explained = scores ? [explainScore(table, row, demand, this.strategyOf(demand), adjustment)] : [];
-      table.chargeRow(id, row, demand.needs, service);
+      table.chargeRow(service, id, row, demand.needs);
       placed.push({ id, node: name, scores: explained });
     }
     return { placed, refused: ids.slice(placed.length) };

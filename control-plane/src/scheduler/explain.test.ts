@@ -19,9 +19,9 @@ describe('explain', () => {
   test('names dimension, amounts, nearest nodes and a reservation that fits', () => {
     const table = new NodeTable();
     for (const name of ['n1', 'n2', 'n3']) table.upsert(node(name));
-    table.charge('x', 'n1', cpu(600), 'other');
-    table.charge('y', 'n2', cpu(1000), 'other');
-    table.charge('z', 'n3', cpu(1200), 'other');
+    table.charge('other', 'x', 'n1', cpu(600));
+    table.charge('other', 'y', 'n2', cpu(1000));
+    table.charge('other', 'z', 'n3', cpu(1200));
     const told = refusal(table, demand({ needs: cpu(64_000) }));
     expect(told.message).toBe('no node has cpu 64 free: 3 nodes, most free n1 with 3400m');
     expect(told.funnel.map(({ filter, passed, rejected }) => [filter, passed, rejected])).toEqual([
@@ -87,10 +87,10 @@ describe('explain', () => {
           for (const [index, { cpu: used, memory, ssd }] of nodes.entries()) {
             table.upsert(node(`n${index}`, { labels: { disk: ssd ? 'ssd' : 'hdd' } }));
             table.charge(
+              'x',
               `x${index}`,
               `n${index}`,
               amountsOf({ cpuMillis: used, memoryBytes: memory * 2 ** 20, ioBytesPerSecond: 0, networkBytesPerSecond: 0 }),
-              'x',
             );
           }
           const wanted = demand({

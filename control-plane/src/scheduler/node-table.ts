@@ -4,8 +4,14 @@ import { tieBreak } from './tie.ts';
 
 interface Charge {
   readonly row: number;
-  readonly service: string;
   readonly needs: Amounts;
+}
+
+/** What the containers of one service take. Kept by service: small maps stay in the caches of the processor. */
+interface ServiceCharges {
+  readonly byId: Map<string, Charge>;
+  /** Containers by row. */
+  readonly copies: Map<number, number>;
 }
 
 /** Numbers a row has in `cells`. */
@@ -43,10 +49,9 @@ export class NodeTable {
   readonly #rowOf = new Map<string, number>();
   readonly #rowNames: string[] = [];
   readonly #classes = new Map<string, number>();
-  readonly #charges = new Map<string, Charge>();
+  readonly #services = new Map<string, ServiceCharges>();
   readonly #chargesAt: number[] = [];
   readonly #used: Float64Array[] = dimensions.map(() => new Float64Array(0));
-  readonly #copies = new Map<string, Map<number, number>>();
   readonly #spare: number[] = [];
 
   /** @param seed decides between equal nodes: the same seed, the same choice. */
@@ -82,7 +87,7 @@ export class NodeTable {
 
   /** Containers of a service by row. */
   copies(service: string): ReadonlyMap<number, number> {
-    return this.#copies.get(service) ?? none;
+    return this.#services.get(service)?.copies ?? none;
   }
 
   /** Rows changed since a sequence number, oldest first and maybe more than once; undefined when that is too long ago. */
@@ -122,56 +127,59 @@ export class NodeTable {
     this.#reclaim(row);
   }
 
-  /** Books a container on a node; the same id again changes nothing unless node or needs differ. */
-  charge(id: string, node: string, needs: Amounts, service: string): void {
-    const known = this.#charges.get(id);
+  /** Books a container of a service on a node; the same id again changes nothing unless node or needs differ. */
+  charge(service: string, id: string, node: string, needs: Amounts): void {
+    const known = this.#services.get(service)?.byId.get(id);
     if (known) {
       if (this.#rowNames[known.row] === node && known.needs.every((need, dimension) => need === needs[dimension])) return;
-      this.release(id);
+      this.release(service, id);
     }
-    this.chargeRow(id, this.#ensureRow(node), needs, service);
+    this.chargeRow(service, id, this.#ensureRow(node), needs);
   }
 
   /** As charge, by row, for a new id. Returns how many containers of the service are there now. */
-  chargeRow(id: string, row: number, needs: Amounts, service: string): number {
-    this.#charges.set(id, { row, service, needs });
-    this.#apply(row, needs, 1);
-    let copies = this.#copies.get(service);
-    if (!copies) {
-      copies = new Map();
-      this.#copies.set(service, copies);
+  chargeRow(service: string, id: string, row: number, needs: Amounts): number {
+    let charges = this.#services.get(service);
+    if (!charges) {
+      charges = { byId: new Map(), copies: new Map() };
+      this.#services.set(service, charges);
     }
-    const count = (copies.get(row) ?? 0) + 1;
-    copies.set(row, count);
+    charges.byId.set(id, { row, needs });
+    this.#apply(row, needs, 1);
+    const count = (charges.copies.get(row) ?? 0) + 1;
+    charges.copies.set(row, count);
     this.#chargesAt[row] = this.#chargesAt[row]! + 1;
     return count;
   }
 
   /** Gives back what a container had. */
-  release(id: string): void {
-    const charge = this.#charges.get(id);
-    if (!charge) return;
-    this.#charges.delete(id);
-    this.#apply(charge.row, charge.needs, -1);
-    const copies = this.#copies.get(charge.service)!;
-    const left = copies.get(charge.row)! - 1;
-    if (left > 0) copies.set(charge.row, left);
-    else copies.delete(charge.row);
-    if (copies.size === 0) this.#copies.delete(charge.service);
-    this.#chargesAt[charge.row] = this.#chargesAt[charge.row]! - 1;
-    this.#reclaim(charge.row);
+  release(service: string, id: string): void {
+    const charges = this.#services.get(service);
+    const charge = charges?.byId.get(id);
+    if (!charges || !charge) return;
+    const { row, needs } = charge;
+    charges.byId.delete(id);
+    if (charges.byId.size === 0) this.#services.delete(service);
+    const left = charges.copies.get(row)! - 1;
+    if (left > 0) charges.copies.set(row, left);
+    else charges.copies.delete(row);
+    this.#apply(row, needs, -1);
+    this.#chargesAt[row] = this.#chargesAt[row]! - 1;
+    this.#reclaim(row);
   }
 
-  /** Ids of all containers that are charged. */
-  charged(): IterableIterator<string> {
-    return this.#charges.keys();
+  /** All containers that are charged. */
+  *charged(): IterableIterator<{ service: string; id: string }> {
+    for (const [service, { byId }] of this.#services) for (const id of byId.keys()) yield { service, id };
   }
 
   /** A copy to try things on. */
   clone(): NodeTable {
     const copy = new NodeTable(this.#seed);
     for (const node of this.nodes()) copy.upsert(node);
-    for (const [id, { row, service, needs }] of this.#charges) copy.charge(id, this.#rowNames[row]!, needs, service);
+    for (const [service, { byId }] of this.#services) {
+      for (const [id, { row, needs }] of byId) copy.charge(service, id, this.#rowNames[row]!, needs);
+    }
     return copy;
   }
 

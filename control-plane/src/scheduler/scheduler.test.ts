@@ -57,7 +57,7 @@ function status(id: string, nodeName: string, init: Partial<ContainerStatus>): W
 /** How many more containers of half a core fit. */
 function room(service: ServiceSpec = spec()): number {
   const { placed } = scheduler.place({ service: 'trial', spec: service, replicas: 9, ids: ids(9, 'trial') });
-  for (const { id } of placed) scheduler.release(id);
+  for (const { id } of placed) scheduler.release('trial', id);
   return placed.length;
 }
 
@@ -106,7 +106,7 @@ describe('the table follows the view', () => {
     expect(room()).toBe(1);
     await write(container('a', placed[0]!.node));
     expect(room()).toBe(1);
-    scheduler.release('b');
+    scheduler.release('default/shop/web', 'b');
     expect(room()).toBe(2);
     scheduler.reset();
     expect(room()).toBe(3);

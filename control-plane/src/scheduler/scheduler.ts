@@ -72,7 +72,7 @@ export class ClusterScheduler {
     this.#table = new NodeTable(seed);
     this.#engine = new Engine(this.#table, { strategy });
     for (const name of view.nodes.keys()) this.#followNode(name);
-    for (const id of view.assignments.keys()) this.#followContainer(id);
+    for (const { value } of view.assignments.values()) this.#followContainer(value);
     const unfollow = view.onChange((changes) => this.#follow(changes));
     signal.addEventListener('abort', unfollow, { once: true });
   }
@@ -100,13 +100,13 @@ export class ClusterScheduler {
   }
 
   /** Takes back a placement that came to nothing. */
-  release(id: string): void {
-    this.#table.release(id);
+  release(service: string, id: string): void {
+    this.#table.release(service, id);
   }
 
   /** Takes back everything that the view does not show: what an earlier planner placed and did not commit. */
   reset(): void {
-    for (const id of [...this.#table.charged()]) if (!this.#view.assignments.has(id)) this.#table.release(id);
+    for (const { service, id } of [...this.#table.charged()]) if (!this.#view.assignments.has(id)) this.#table.release(service, id);
   }
 
   /** Nodes that may take a container of the spec now, room aside. */
@@ -122,9 +122,11 @@ export class ClusterScheduler {
   }
 
   #follow(changes: readonly Change[]): void {
-    for (const { collection, id } of changes) {
+    for (const change of changes) {
+      const { collection, id } = change;
       if (collection === 'nodes' || collection === 'machines') this.#followNode(id);
-      else if (collection === 'assignments' || collection === 'statuses') this.#followContainer(id);
+      else if (collection === 'assignments') this.#followContainer(change.value ?? change.previous);
+      else if (collection === 'statuses') this.#followContainer(this.#view.assignments.get(id)?.value);
       else if (collection === 'gateways') for (const name of this.#view.nodes.keys()) this.#followNode(name);
     }
   }
@@ -135,13 +137,12 @@ export class ClusterScheduler {
     else this.#table.remove(name);
   }
 
-  #followContainer(id: string): void {
-    const assignment = this.#view.assignments.get(id)?.value;
-    if (!assignment?.key || hasEnded(assignment, this.#view.statuses.get(id)?.value)) {
-      this.#table.release(id);
-      return;
-    }
-    this.#table.charge(id, assignment.node, needsOf(assignment), serviceId(assignment.key));
+  #followContainer(assignment: Assignment | undefined): void {
+    if (!assignment?.key) return;
+    const { id, key, node } = assignment;
+    const stands = this.#view.assignments.has(id) && !hasEnded(assignment, this.#view.statuses.get(id)?.value);
+    if (stands) this.#table.charge(serviceId(key), id, node, needsOf(assignment));
+    else this.#table.release(serviceId(key), id);
   }
 }
 

@@ -59,7 +59,7 @@ function places(table: NodeTable, wish: Wish, candidate: Candidate): boolean {
   const ids = Array.from({ length: candidate.missing ?? wish.missing }, (_, number) => `trial ${number}`);
   const engine = new Engine(table, { strategy: wish.strategy });
   const { placed, refused } = engine.place({ service: wish.service, demand: candidate.demand ?? wish.demand, ids });
-  for (const { id } of placed) table.release(id);
+  for (const { id } of placed) table.release(wish.service, id);
   if (before) table.upsert(before);
   else if (node) table.remove(node.name);
   return refused.length === 0;
