@@ -18,6 +18,7 @@ import {
   createClient,
   DrainNodeRequest,
   EnrollRequest,
+  GetNodeRequest,
   ListContainersRequest,
   Machine,
   NodesService,
@@ -26,10 +27,12 @@ import {
   OperationsService,
   Port,
   RemoveNodeRequest,
+  Report,
   Resources,
   ServiceSpec,
   StatusRequest,
   type TlsFiles,
+  Usage,
   WatchOperationRequest,
 } from '@gantry/proto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -126,16 +129,10 @@ async function obedient(plane: ControlPlane, node: string, epoch = 1): Promise<F
 
 async function obey(agent: FakeAgent): Promise<void> {
   const beating = setInterval(() => agent.heartbeat(), 500);
+  void agent.ended.then(() => clearInterval(beating));
   const seen = new Set<object>();
-  let isOver = false;
-  void agent.ended.then(() => {
-    isOver = true;
-    clearInterval(beating);
-  });
-  while (!isOver) {
-    const assignments = await agent.next((message) =>
-      message.assignments && !seen.has(message.assignments) ? message.assignments : undefined,
-    );
+  for (;;) {
+    const assignments = await agent.next(({ assignments }) => (assignments && !seen.has(assignments) ? assignments : undefined));
     seen.add(assignments);
     for (const { id, desired } of assignments.upserts) {
       if (desired === AssignmentDesired.run) agent.running(id, `10.64.0.${(seen.size % 250) + 2}`);
@@ -265,6 +262,19 @@ test('a control plane that starts while etcd is away says so, and serves when it
   await etcd.start();
   await plane.ready;
   expect(await createClient(ClusterService, user).status(StatusRequest.create())).toMatchObject({ nodes: 0 });
+}, 60_000);
+
+test('what a node reports to one control plane the other knows too', async () => {
+  const first = await started('cp0');
+  const second = await started('cp1');
+  const agent = await obedient(first, 'n1');
+  const user = await operator(second.address);
+  const nodes = createClient(NodesService, user);
+  for (;;) {
+    agent.send({ report: Report.create({ node: Usage.create({ cpuMillis: 1234 }) }) });
+    const { usage } = await nodes.get(GetNodeRequest.create({ name: 'n1' }));
+    if (usage?.cpuMillis === 1234) break;
+  }
 }, 60_000);
 
 test('of two control planes one leads; when it ends the other does, and nodes that come to it keep their containers', async () => {

@@ -84,6 +84,8 @@ export async function startControlPlane(config: Config, surroundings: Surroundin
       const key = view.assignments.get(id)?.value.key;
       return key ? serviceId(key) : undefined;
     },
+    isShared: () => view.gateways.size > 1,
+    learn: (report) => gateway.usage.learn(report),
   });
   const gatewayOptions: GatewayOptions = {
     ...{ id: config.id, address, store, view, clock, log, random, emit },

@@ -122,16 +122,18 @@ export async function withFirst<T>(source: AsyncIterable<T>): Promise<{ first: T
  */
 export async function* until<T>(source: AsyncIterable<T>, signal: AbortSignal, error?: GantryError): AsyncGenerator<T, void, void> {
   const iterator = source[Symbol.asyncIterator]();
-  let onAbort = () => {};
-  const aborted = new Promise<'aborted'>((resolve) => {
-    onAbort = () => resolve('aborted');
-    signal.addEventListener('abort', onAbort, { once: true });
-    if (signal.aborted) onAbort();
-  });
+  let interrupt = () => {};
+  const onAbort = () => interrupt();
+  signal.addEventListener('abort', onAbort, { once: true });
   try {
     for (;;) {
-      const next = await Promise.race([iterator.next(), aborted]);
-      if (next === 'aborted') {
+      // a promise of its own each time: reactions on one that lives as long as the stream would pile up
+      const next = await new Promise<IteratorResult<T> | undefined>((resolve, reject) => {
+        interrupt = () => resolve(undefined);
+        if (signal.aborted) interrupt();
+        else iterator.next().then(resolve, reject);
+      });
+      if (!next) {
         if (error) throw error;
         return;
       }

@@ -43,6 +43,12 @@ export class UsageTable {
     for (const listener of this.#listeners) listener(told);
   }
 
+  /** Takes over what another gateway was told; nobody here is told of it again. */
+  learn({ node, usage, containers }: NodeReport): void {
+    if (usage) this.#nodes.set(node, usage);
+    for (const [id, measured] of containers) this.#containers.set(id, measured);
+  }
+
   forgetContainer(containerId: string): void {
     this.#containers.delete(containerId);
   }

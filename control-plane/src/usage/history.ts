@@ -4,6 +4,7 @@ import type { EventLog } from './event-log.ts';
 import { type IngestReport, startIngest } from './ingest.ts';
 import { shareEvents } from './redis-events.ts';
 import { connectRedis, type RedisLink } from './redis-link.ts';
+import { shareReports } from './redis-reports.ts';
 import { RedisWindows } from './redis-windows.ts';
 import { MemoryWindows, readHistory, type UsageWindows } from './windows.ts';
 
@@ -25,6 +26,10 @@ export interface HistoryOptions {
   events: EventLog;
   /** The service ("ns/app/service") of a container. */
   serviceOf: (containerId: string) => string | undefined;
+  /** Whether there are other control planes that want to know of reports. */
+  isShared: () => boolean;
+  /** Told what the nodes of other control planes report. */
+  learn: (report: IngestReport) => void;
   signal: AbortSignal;
 }
 
@@ -44,18 +49,25 @@ const mostPoints = 1000;
 
 /** Opens it. Redis is dialled in the background and may come and go. */
 export async function openHistory(options: HistoryOptions): Promise<History> {
-  const { redis, id, clock, log, random, events, serviceOf, signal } = options;
+  const { redis, id, clock, log, random, events, serviceOf, isShared, learn, signal } = options;
   let link: RedisLink | undefined;
+  let share: (report: IngestReport) => void = () => {};
   let windows: UsageWindows = new MemoryWindows(memorySubjects);
   if (redis !== '') {
     link = await connectRedis({ address: redis, log, name: `gantry-${id}` });
     const reader = await connectRedis({ address: redis, log, name: `gantry-${id}-events`, blocking: true });
     windows = new RedisWindows(link, id);
     void shareEvents({ events, link, reader, clock, random, signal });
+    const listener = await connectRedis({ address: redis, log, name: `gantry-${id}-reports`, blocking: true });
+    signal.addEventListener('abort', () => listener.close(), { once: true });
+    share = shareReports({ id, link, listener, learn });
   }
   const ingest = startIngest({ windows, clock, serviceOf });
   return {
-    record: (report) => ingest.record(report),
+    record: (report) => {
+      ingest.record(report);
+      if (isShared()) share(report);
+    },
     history: async (subject, sinceUs, stepUs) => {
       const name = subject.kind === 'node' ? subject.name : subject.id;
       const points = await readHistory(windows, { subject: `${subject.kind}/${name}`, sinceUs, stepUs });
