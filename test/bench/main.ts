@@ -5,9 +5,10 @@ import { idleCost } from './idle-cost.ts';
 import { probeCost } from './probe-cost.ts';
 import { replicas100 } from './replicas-100.ts';
 import { sampleCost } from './sample-cost.ts';
+import { schedulerEngine } from './scheduler-engine.ts';
 import { startLatency } from './start-latency.ts';
 
-const benches: readonly Bench[] = [startLatency, replicas100, idleCost, sampleCost, probeCost];
+const benches: readonly Bench[] = [startLatency, replicas100, idleCost, sampleCost, probeCost, schedulerEngine];
 
 async function main(args: readonly string[]): Promise<number> {
   const name = args.find((argument) => !argument.startsWith('-'));
