@@ -7827,6 +7827,7 @@ export const gantry = $root.gantry = (() => {
    Container.prototype.refusal = null;
    Container.prototype.lastReason = "";
    Container.prototype.lastExitCode = 0;
+   Container.prototype.final = false;
 
    Container.encode = function (message, writer, _depth) {
     if (!writer)
@@ -7894,6 +7895,8 @@ export const gantry = $root.gantry = (() => {
      writer.uint32(226).string(message.lastReason);
     if (message.lastExitCode != null && $Object.hasOwnProperty.call(message, "lastExitCode") && message.lastExitCode !== 0)
      writer.uint32(232).sint32(message.lastExitCode);
+    if (message.final != null && $Object.hasOwnProperty.call(message, "final") && message.final !== false)
+     writer.uint32(240).bool(message.final);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -8178,6 +8181,15 @@ export const gantry = $root.gantry = (() => {
         delete message.lastExitCode;
        continue;
       }
+     case 30: {
+       if (wireType !== 0)
+        break;
+       if (value = reader.bool())
+        message.final = value;
+       else
+        delete message.final;
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -8406,6 +8418,9 @@ export const gantry = $root.gantry = (() => {
     if (object.lastExitCode != null)
      if ($Number(object.lastExitCode) !== 0)
       message.lastExitCode = object.lastExitCode | 0;
+    if (object.final != null)
+     if (object.final)
+      message.final = $Boolean(object.final);
     return message;
    };
 
@@ -8464,6 +8479,7 @@ export const gantry = $root.gantry = (() => {
      object.refusal = null;
      object.lastReason = "";
      object.lastExitCode = 0;
+     object.final = false;
     }
     if (message.id != null && $Object.hasOwnProperty.call(message, "id"))
      object.id = message.id;
@@ -8546,6 +8562,8 @@ export const gantry = $root.gantry = (() => {
      object.lastReason = message.lastReason;
     if (message.lastExitCode != null && $Object.hasOwnProperty.call(message, "lastExitCode"))
      object.lastExitCode = message.lastExitCode;
+    if (message.final != null && $Object.hasOwnProperty.call(message, "final"))
+     object.final = message.final;
     return object;
    };
 

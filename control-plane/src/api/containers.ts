@@ -7,7 +7,7 @@ import {
   type Handlers,
   ListContainersResponse,
 } from '@gantry/proto';
-import { containerName, drainUsOf, finalStates } from '../cluster/container.ts';
+import { containerName, drainUsOf } from '../cluster/container.ts';
 import { type Change, serviceId } from '../cluster/view.ts';
 import type { Identity } from '../security/authn.ts';
 import { nameOf, namespaceOf, scopeOf } from './access.ts';
@@ -36,7 +36,7 @@ export function createContainersApi(api: Api): Handlers<typeof ContainersService
       const filter = { ...request, namespace: scopeOf(identity, request.namespace) };
       const found = serviceIds(api, filter).flatMap((id) => containersOf(api, id, filter));
       const shown = found
-        .filter((container) => request.all || !finalStates.has(container.state))
+        .filter((container) => request.all || !container.final)
         .map((container) => [sortKey(container), container] as const);
       shown.sort(([a], [b]) => (a < b ? -1 : 1));
       const { items, nextToken } = pageOf(shown, request.page, ([key]) => key);

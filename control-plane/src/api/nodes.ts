@@ -16,7 +16,7 @@ import {
   TaintEffect,
   type UpdateNodeRequest,
 } from '@gantry/proto';
-import { finalStates } from '../cluster/container.ts';
+import { isOver } from '../cluster/container.ts';
 import type { Change } from '../cluster/view.ts';
 import type { Identity } from '../security/authn.ts';
 import { keys } from '../store/keys.ts';
@@ -87,7 +87,7 @@ function viewNode({ view, usage }: Api, name: string): Node | undefined {
   const settings = view.nodes.get(name)?.value;
   if (!settings || settings.removed) return undefined;
   const records = [...view.assignmentsOn(name).keys()].flatMap((id) => view.container(id) ?? []);
-  const living = records.filter(({ status }) => !status || !finalStates.has(status.state));
+  const living = records.filter(({ status }) => !isOver(status));
   const reserved = Resources.create();
   for (const { assignment } of living) {
     for (const field of Object.keys(reserved) as (keyof Resources)[]) reserved[field] += assignment.reservation?.[field] ?? 0;

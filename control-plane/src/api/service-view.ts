@@ -1,5 +1,5 @@
 import { AssignmentDesired, type Container, ContainerState, NodeState, type Service, ServiceView, Usage } from '@gantry/proto';
-import { type ContainerRecord, containerState, finalStates, isGlobal, joinContainer, pendingContainer } from '../cluster/container.ts';
+import { type ContainerRecord, containerState, isGlobal, isOver, joinContainer, pendingContainer } from '../cluster/container.ts';
 import { type ClusterView, serviceId } from '../cluster/view.ts';
 import type { Planner, UsageSource } from './ports.ts';
 
@@ -11,7 +11,7 @@ export interface Picture {
 }
 
 /** How many containers a service wants: the autoscaler's word before the spec's, and none once it is deleted. */
-export function desiredCount({ view, planner }: Picture, service: Service): number {
+function desiredCount({ view, planner }: Picture, service: Service): number {
   const { key, spec, deletedAt } = service;
   if (!spec || !key || deletedAt > 0) return 0;
   if (isGlobal(spec.mode)) return planner.eligibleNodes(spec).length;
@@ -27,7 +27,7 @@ export function viewService(picture: Picture, service: Service): ServiceView {
   const rollout = view.rollouts.get(id)?.value ?? null;
   const target = rollout?.targetRevision || service.generation;
   const desired = desiredCount(picture, service);
-  const live = records.filter((record, index) => !finalStates.has(states[index]!) && record.assignment.desired === AssignmentDesired.run);
+  const live = records.filter((record) => !isOver(record.status) && record.assignment.desired === AssignmentDesired.run);
   const count = (state: ContainerState) => states.filter((one) => one === state).length;
   return ServiceView.create({
     service,
@@ -77,7 +77,7 @@ export function pendingOf(picture: Picture, service: Service): Container[] {
 }
 
 /** The sum of what is known; null when nothing is. */
-export function sumUsage(usages: readonly (Usage | undefined)[]): Usage | null {
+function sumUsage(usages: readonly (Usage | undefined)[]): Usage | null {
   const known = usages.filter((usage) => usage !== undefined);
   if (known.length === 0) return null;
   const sum = Usage.create();

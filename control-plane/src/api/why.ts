@@ -9,7 +9,7 @@ import {
   type ServiceView,
   WhyResponse,
 } from '@gantry/proto';
-import { type ContainerRecord, containerName, finalStates } from '../cluster/container.ts';
+import { type ContainerRecord, containerName } from '../cluster/container.ts';
 import { serviceId } from '../cluster/view.ts';
 import { notFound } from './access.ts';
 import type { Api } from './context.ts';
@@ -90,7 +90,7 @@ async function whyContainer(api: Api, record: ContainerRecord): Promise<WhyRespo
 function containerLine(container: Container, scores: readonly NodeScore[], { assignment }: ContainerRecord): string {
   const { name, node, reason, exitCode, restarts } = container;
   const state = Object.keys(ContainerState).find((key) => ContainerState[key as keyof typeof ContainerState] === container.state) ?? '';
-  if (finalStates.has(container.state)) return `${name} is ${state} on ${node}: ${reason || `exit code ${exitCode}`}`;
+  if (container.final) return `${name} is ${state} on ${node}: ${reason || `exit code ${exitCode}`}`;
   if (assignment.desired === AssignmentDesired.stop) return `${name} is stopping on ${node}: ${assignment.reason}`;
   const [best, second] = scores;
   const lead = best && second ? `, score ${best.score.toFixed(3)} before ${second.node} with ${second.score.toFixed(3)}` : '';

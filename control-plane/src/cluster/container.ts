@@ -17,8 +17,10 @@ export interface ContainerRecord {
   readonly status: ContainerStatus | undefined;
 }
 
-/** States that a container never leaves. */
-export const finalStates: ReadonlySet<ContainerState> = new Set([ContainerState.complete, ContainerState.failed, ContainerState.rejected]);
+/** Whether nothing more happens to a container: one that failed but is not given up starts again after its back-off. */
+export function isOver(status: ContainerStatus | undefined): boolean {
+  return status !== undefined && (status.final || status.state === ContainerState.complete || status.state === ContainerState.rejected);
+}
 
 /** "app/service.slot"; for global services the node stands for the slot. */
 export function containerName(assignment: Pick<Assignment, 'key' | 'slot' | 'node'>): string {
@@ -34,7 +36,7 @@ export interface ContainerExtras {
 
 /** State as users see it, from the assignment, the agent's word and whether the node is there. */
 export function containerState({ assignment, status }: ContainerRecord, nodeLost: boolean): ContainerState {
-  if (status && finalStates.has(status.state)) return status.state;
+  if (status && isOver(status)) return status.state;
   if (nodeLost) return ContainerState.lost;
   if (assignment.desired === AssignmentDesired.stop) return ContainerState.stopping;
   return status ? status.state : ContainerState.assigned;
@@ -49,6 +51,7 @@ export function joinContainer(record: ContainerRecord, extras: ContainerExtras =
     state,
     reservation: assignment.reservation,
     desired: assignment.desired,
+    final: isOver(status),
     createdAt: assignment.createdAt,
     usage: extras.usage ?? null,
     reason: status?.reason || assignment.reason,

@@ -132,7 +132,9 @@ describe('joinContainer', () => {
     ['running', running, {}, false, ContainerState.running],
     ['told to stop', running, { desired: AssignmentDesired.stop }, false, ContainerState.stopping],
     ['its node lost', running, {}, true, ContainerState.lost],
-    ['ended before its node was lost', { ...running, state: ContainerState.failed }, {}, true, ContainerState.failed],
+    ['to start again when its node was lost', { ...running, state: ContainerState.failed }, {}, true, ContainerState.lost],
+    ['ended before its node was lost', { ...running, state: ContainerState.failed, final: true }, {}, true, ContainerState.failed],
+    ['failed and to start again, its node lost', { ...running, state: ContainerState.failed, final: true }, {}, true, ContainerState.lost],
   ])('state when %s', (_, status, init, nodeLost, state) => {
     const container = joinContainer({ assignment: { ...bound, ...init }, status }, { nodeLost });
     expect(container.state).toBe(state);

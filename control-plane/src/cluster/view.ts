@@ -6,7 +6,7 @@ import { type Change, type CollectionName, type CollectionTypes, collections, ty
 import type { ContainerRecord } from './container.ts';
 import { Grouped } from './grouped.ts';
 
-export type { Change, CollectionName, CollectionTypes, Entry } from './collections.ts';
+export type { Change, CollectionName, Entry } from './collections.ts';
 
 /** Told of every batch of changes, in order, right after the view shows them. It must not throw or wait. */
 export type ChangeListener = (changes: readonly Change[], revision: number) => void;

@@ -1,4 +1,4 @@
-import { type Clock, Code, GantryError, ManualClock, silentLogger, systemClock } from '@gantry/common';
+import { type Clock, Code, GantryError, silentLogger, systemClock } from '@gantry/common';
 import {
   Assignment,
   type ClientOf,
@@ -33,7 +33,7 @@ import type { AgentStreams, ApiDeps, PlannedService } from '../ports.ts';
 import { createServer, createUserServices, requireModestMetadata } from '../server.ts';
 
 /** Agents that say what a test told them to. */
-export class FakeStreams implements AgentStreams {
+class FakeStreams implements AgentStreams {
   readonly logLines = new Map<string, readonly LogEntry[]>();
   readonly commands: LogCommand[] = [];
 
@@ -139,12 +139,6 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
   };
 }
 
-/** A world whose time the test moves. */
-export function manualWorld(): { clock: ManualClock; world: Promise<World> } {
-  const clock = new ManualClock();
-  return { clock, world: startWorld({ clock }) };
-}
-
 function identityOf(header: unknown): Identity {
   if (typeof header !== 'string') throw new GantryError(Code.unauthenticated, 'cannot call: no user');
   const [name = '', namespace = ''] = header.split('@');
@@ -222,7 +216,13 @@ export function containerWrites(
   { key, node = 'n1', slot = 1, state = ContainerState.running, assignment = {} }: PlacedContainer,
 ): Write[] {
   const bound = Assignment.create({ id, key, node, slot, revision: 1, createdAt: 1, ...assignment });
-  const status = ContainerStatus.create({ id, node, state, ready: state === ContainerState.running });
+  const status = ContainerStatus.create({
+    id,
+    node,
+    state,
+    ready: state === ContainerState.running,
+    final: state === ContainerState.failed,
+  });
   return [
     { kind: 'put', key: keys.assignment(node, id), value: Assignment.encode(bound) },
     { kind: 'put', key: keys.status(node, id), value: ContainerStatus.encode(status) },
