@@ -103,9 +103,9 @@ static int be_monitor(const struct monitor_options *options, int tell_fd)
 		return 1;
 	}
 	log_open(&m->log, m->dir_fd, &options->log);
+	(void)chdir("/");
 	tell_started(tell_fd, &m->start);
 	close_and_forget(&tell_fd);
-	(void)chdir("/");
 	monitor_live(m);
 	return 0;
 }
