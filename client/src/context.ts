@@ -2,7 +2,6 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { Code, GantryError } from '@gantry/common';
-import { z } from 'zod';
 
 /** How to reach a cluster, and as whom: the content of a context file. */
 export interface Context {
@@ -15,15 +14,6 @@ export interface Context {
   key: string;
   namespace: string;
 }
-
-const schema = z.object({
-  name: z.string(),
-  address: z.string().regex(/^.+:\d+$/),
-  ca: z.string(),
-  certificate: z.string(),
-  key: z.string(),
-  namespace: z.string().default('default'),
-});
 
 export interface FindContextOptions {
   /** From --context-file; wins over everything. */
@@ -45,6 +35,8 @@ export function findContext(options: FindContextOptions = {}): string {
   return join(homedir(), '.config/gantry/context.json');
 }
 
+const fields = ['name', 'address', 'ca', 'certificate', 'key'] as const;
+
 /**
  * Reads a context file.
  * @throws GantryError failedPrecondition when there is none, it is not one, or others may read its key.
@@ -56,9 +48,15 @@ export function readContext(path: string): Context {
   };
   if (!existsSync(path)) return refuse('there is no such file');
   if ((statSync(path).mode & 0o077) !== 0) return refuse('it holds a private key, so only its owner may read it; run: chmod 600');
+  let content: Partial<Record<keyof Context, unknown>>;
   try {
-    return schema.parse(JSON.parse(readFileSync(path, 'utf8')));
+    content = JSON.parse(readFileSync(path, 'utf8')) as typeof content;
   } catch (error) {
-    return refuse('must be a context file of Gantry', error);
+    return refuse('must be JSON', error);
   }
+  const missing = fields.find((field) => typeof content?.[field] !== 'string' || content[field] === '');
+  if (missing !== undefined) return refuse(`must have "${missing}"`);
+  if (!/^.+:\d+$/.test(content.address as string)) return refuse('its address must be host:port');
+  const namespace = typeof content.namespace === 'string' && content.namespace !== '' ? content.namespace : 'default';
+  return { ...(content as unknown as Context), namespace };
 }

@@ -15,7 +15,7 @@ import {
   Page,
   ServicesService,
 } from '@gantry/proto';
-import type { Context } from './context.ts';
+import { type Context, type FindContextOptions, findContext, readContext } from './context.ts';
 
 /** Clients of all services over one connection; close it when done. */
 export interface GantryClient {
@@ -37,6 +37,14 @@ export interface GantryClient {
 export function openClient(context: Context): GantryClient {
   const { address, ca, certificate, key, namespace } = context;
   return clientOver(connect({ address, tls: { ca, certificate, key } }), namespace);
+}
+
+/**
+ * Connects as the context says that is found first (see `findContext`).
+ * @throws GantryError failedPrecondition when there is none that can be used.
+ */
+export function openContext(options: FindContextOptions = {}): GantryClient {
+  return openClient(readContext(findContext(options)));
 }
 
 /** A client over a connection that is there already. */

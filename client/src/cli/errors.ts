@@ -1,26 +1,40 @@
-import { readFileSync } from 'node:fs';
 import type { GantryError } from '@gantry/common';
-import { plain, style } from './style.ts';
+import { plain, errorStyle as style } from './style.ts';
 
-/** The block that a user sees: what failed, where with its source line, and the next step. */
+/** Everything that is wrong with a manifest, and its text to point into. */
+export class ManifestFault {
+  readonly errors: readonly GantryError[];
+  readonly text: string;
+
+  constructor(errors: readonly GantryError[], text: string) {
+    this.errors = errors;
+    this.text = text;
+  }
+}
+
+/** The block that a user sees: what failed, where with its source line, and the next step; one for each error of a manifest. */
 export function errorBlock(error: GantryError): string {
-  const { file, line, column, hint } = error.details;
-  const place = file === undefined ? '' : `${file}:${line ?? 1}:${column ?? 1}: `;
-  const lines = error.message
-    .split('\n')
-    .map((text, index) => (index === 0 ? `${style.red('error:')} ${place}${plain(text)}` : plain(text)));
-  if (file !== undefined && line !== undefined) lines.push(...source(file, line, column ?? 1));
+  if (error.cause instanceof ManifestFault) {
+    const lines = error.cause.text.split('\n');
+    return error.cause.errors.map((one) => block(one, lines)).join('');
+  }
+  return block(error, []);
+}
+
+function block(error: GantryError, source: readonly string[]): string {
+  const { file, line, column = 1, hint } = error.details;
+  const place = file === undefined ? '' : `${file}:${line ?? 1}:${column}: `;
+  const lines = [`${style.red('error:')} ${place}${plain(error.message)}`];
+  if (line !== undefined) lines.push(...pointed(source[line - 1], line, column));
   if (hint !== undefined) lines.push(`${style.bold('hint:')} ${plain(hint)}`);
   return `${lines.join('\n')}\n`;
 }
 
-/** The line with a caret under the column; nothing when the file cannot be read again. */
-function source(file: string, line: number, column: number): string[] {
-  try {
-    const text = readFileSync(file, 'utf8').split('\n')[line - 1];
-    if (text === undefined || text.length > 200) return [];
-    return [style.dim(`  ${line} | `) + plain(text), `${' '.repeat(String(line).length + 4 + column)}${style.red('^')}`];
-  } catch {
-    return []; // standard input is gone by now
-  }
+const longest = 160;
+
+/** The source line with a caret under the column; nothing for lines that no terminal shows whole. */
+function pointed(text: string | undefined, line: number, column: number): string[] {
+  if (text === undefined || text.length > longest) return [];
+  const margin = `  ${line} | `;
+  return [`${style.dim(margin)}${plain(text).replaceAll('\t', ' ')}`, `${' '.repeat(margin.length + column - 1)}${style.red('^')}`];
 }

@@ -1,187 +1,131 @@
-import { parseDuration } from '@gantry/common';
-import type { Command, Option } from 'commander';
-import { version } from '../version.ts';
-import type { Format } from './format.ts';
-import { type GlobalOptions, withClient } from './session.ts';
+import { type Command, Option } from 'commander';
+import { countOption, define, durationOption, formatOption, switchOption, type Tools } from './command.ts';
+import type { Format } from './output.ts';
 
-export interface AdminTools {
-  globals: () => GlobalOptions;
-  formatOption: () => Option;
-  formatOf: (options: { output?: string }) => Format;
-  interruptible: (action: (signal: AbortSignal) => Promise<unknown>) => Promise<void>;
-}
+const node = { node: "the node's name" };
 
 /** node, token, image and operation: what an operator needs. */
-export function administration(root: Command, tools: AdminTools): void {
-  nodeCommands(root.command('node').description('look at and change nodes'), tools);
+export function adminCommands(root: Command, tools: Tools): void {
+  const nodes = root.command('node').description('look at and change nodes');
+  nodeCommands(nodes, tools);
+  availabilityCommands(nodes, tools);
   tokenCommands(root.command('token').description('join tokens for new nodes'), tools);
-  otherCommands(root, tools);
+  imageCommands(root.command('image').description("images in the nodes' stores"), tools);
+  operationCommands(root.command('operation').description('long work: drains and the like'), tools);
 }
 
-function nodeCommands(node: Command, { globals, formatOption, formatOf, interruptible }: AdminTools): void {
+function nodeCommands(root: Command, { run }: Tools): void {
   const load = () => import('./commands/node.ts');
-  node
-    .command('ls')
-    .description('list nodes')
-    .addOption(formatOption())
-    .action((options: { output: string }) =>
-      withClient(globals(), async (client) => (await import('./commands/list.ts')).nodes(client, formatOf(options))),
-    );
-  node
-    .command('inspect')
-    .argument('<node>')
-    .description('the whole record')
-    .addOption(formatOption())
-    .action((name: string, options: { output: string }) =>
-      withClient(globals(), async (client) => (await load()).inspectNode(client, name, formatOf(options))),
-    );
-  node
-    .command('label')
-    .argument('<node>')
-    .argument('<change...>', 'key=value, or key- to remove')
-    .description('change labels')
-    .action((name: string, pairs: string[]) => withClient(globals(), async (client) => (await load()).label(client, name, pairs)));
-  node
-    .command('taint')
-    .argument('<node>')
-    .argument('<change...>', 'key=value:effect, or key- to remove')
-    .description('change taints')
-    .action((name: string, pairs: string[]) => withClient(globals(), async (client) => (await load()).taint(client, name, pairs)));
-  node
-    .command('cordon')
-    .argument('<node>')
-    .description('no new containers on it')
-    .action((name: string) => withClient(globals(), async (client) => (await load()).setAvailability(client, name, 'cordoned')));
-  node
-    .command('uncordon')
-    .argument('<node>')
-    .description('new containers again')
-    .action((name: string) => withClient(globals(), async (client) => (await load()).setAvailability(client, name, 'active')));
-  node
-    .command('drain')
-    .argument('<node>')
-    .description('replacements elsewhere first, then stop what is left')
-    .option('--detach', 'do not wait', false)
-    .option('--deadline <duration>', 'give up after', '10m')
-    .action((name: string, options: { detach: boolean; deadline: string }) =>
-      interruptible((signal) =>
-        withClient(globals(), async (client) =>
-          (await load()).drain(client, name, parseDuration(options.deadline), { detach: options.detach, signal }),
-        ),
-      ),
-    );
-  node
-    .command('rm')
-    .argument('<node>')
-    .description('forget a node and refuse its certificate')
-    .option('--force', 'although it still runs containers', false)
-    .action((name: string, options: { force: boolean }) =>
-      withClient(globals(), async (client) => (await load()).removeNode(client, name, options.force)),
-    );
+  define(root, {
+    usage: 'ls',
+    summary: 'list nodes',
+    options: [formatOption()],
+    examples: ['node ls', 'node ls -o wide'],
+  }).action(({ output }: { output: Format }) => run(async (client) => (await import('./commands/list.ts')).nodes(client, output)));
+  define(root, {
+    usage: 'inspect <node>',
+    summary: 'the whole record',
+    arguments: node,
+    options: [formatOption('json')],
+    examples: ['node inspect n1', 'node inspect n1 -o yaml'],
+  }).action((name: string, { output }: { output: Format }) => run(async (client) => (await load()).inspectNode(client, name, output)));
+  define(root, {
+    usage: 'label <node> <change...>',
+    summary: 'change labels',
+    arguments: { ...node, change: 'key=value, or key- to remove' },
+    examples: ['node label n1 disk=ssd zone=a', 'node label n1 disk-'],
+  }).action((name: string, changes: string[]) => run(async (client) => (await load()).label(client, name, changes)));
+  define(root, {
+    usage: 'taint <node> <change...>',
+    summary: 'change taints: what services must stand to be placed there',
+    arguments: { ...node, change: 'key=value:effect or key:effect (no-schedule, prefer-no-schedule, no-execute), or key- to remove' },
+    examples: ['node taint n1 gpu:no-schedule', 'node taint n1 gpu-'],
+  }).action((name: string, changes: string[]) => run(async (client) => (await load()).taint(client, name, changes)));
 }
 
-function tokenCommands(token: Command, { globals, formatOption, formatOf }: AdminTools): void {
+function availabilityCommands(root: Command, { run, runWaiting }: Tools): void {
   const load = () => import('./commands/node.ts');
-  token
-    .command('create')
-    .description('print a token that a new agent joins with')
-    .option('--ttl <duration>', 'how long it is valid', '1h')
-    .option('--uses <n>', 'how many nodes may join with it', Number, 1)
-    .option('--description <text>', 'what it is for', '')
-    .action((options: { ttl: string; uses: number; description: string }) =>
-      withClient(globals(), async (client) =>
-        (await load()).createToken(client, parseDuration(options.ttl), options.uses, options.description),
-      ),
-    );
-  token
-    .command('ls')
-    .description('list tokens (their secrets are never shown again)')
-    .addOption(formatOption())
-    .action((options: { output: string }) => withClient(globals(), async (client) => (await load()).listTokens(client, formatOf(options))));
-  token
-    .command('revoke')
-    .argument('<id>')
-    .description('make a token worthless')
-    .action((id: string) => withClient(globals(), async (client) => (await load()).revokeToken(client, id)));
+  define(root, { usage: 'cordon <node>', summary: 'no new containers on it', arguments: node, examples: ['node cordon n1'] }).action(
+    (name: string) => run(async (client) => (await load()).setAvailability(client, name, 'cordoned')),
+  );
+  define(root, { usage: 'uncordon <node>', summary: 'new containers again', arguments: node, examples: ['node uncordon n1'] }).action(
+    (name: string) => run(async (client) => (await load()).setAvailability(client, name, 'active')),
+  );
+  define(root, {
+    usage: 'drain <node>',
+    summary: 'replacements elsewhere first, then stop what is left; exit code 0 done, 1 failed',
+    arguments: node,
+    options: [switchOption('--detach', 'do not wait'), durationOption('--deadline <duration>', 'give up after', '10m')],
+    examples: ['node drain n1', 'node drain n1 --deadline 2m'],
+  }).action((name: string, { detach, deadline }: { detach: boolean; deadline: number }) =>
+    runWaiting(async ({ client, signal }) => (await load()).drain(client, name, deadline, { detach, signal })),
+  );
+  define(root, {
+    usage: 'rm <node>',
+    summary: 'forget a node and refuse its certificate',
+    arguments: node,
+    options: [switchOption('--force', 'although it still runs containers')],
+    examples: ['node rm n1'],
+  }).action((name: string, { force }: { force: boolean }) => run(async (client) => (await load()).removeNode(client, name, force)));
 }
 
-function otherCommands(root: Command, { globals, formatOption, formatOf, interruptible }: AdminTools): void {
-  const load = () => import('./commands/more.ts');
-  const image = root.command('image').description("images in the nodes' stores");
-  image
-    .command('ls')
-    .description('list images')
-    .option('--node <node>', 'of one node', '')
-    .addOption(formatOption())
-    .action((options: { node: string; output: string }) =>
-      withClient(globals(), async (client) => (await load()).images(client, options.node, formatOf(options))),
-    );
-  image
-    .command('pull')
-    .argument('<image>')
-    .argument('[node...]', 'all nodes when none is named')
-    .description('fetch an image beforehand')
-    .action((reference: string, nodes: string[]) =>
-      interruptible(() => withClient(globals(), async (client) => (await load()).pull(client, reference, nodes))),
-    );
-  const operation = root.command('operation').description('long work: drains and the like');
-  operation
-    .command('ls')
-    .description('list operations')
-    .addOption(formatOption())
-    .action((options: { output: string }) => withClient(globals(), async (client) => (await load()).operations(client, formatOf(options))));
-  operation
-    .command('watch')
-    .argument('<id>')
-    .description('follow one to its end')
-    .action((id: string) =>
-      interruptible((signal) =>
-        withClient(globals(), async (client) => (await import('./commands/node.ts')).watchOperation(client, id, signal)),
-      ),
-    );
-  operation
-    .command('cancel')
-    .argument('<id>')
-    .description('stop one at its next step')
-    .action((id: string) => withClient(globals(), async (client) => (await load()).cancel(client, id)));
+function tokenCommands(root: Command, { run }: Tools): void {
+  const load = () => import('./commands/token.ts');
+  define(root, {
+    usage: 'create',
+    summary: 'print a token that a new agent joins with',
+    options: [
+      durationOption('--ttl <duration>', 'how long it is valid', '1h'),
+      countOption('--uses <n>', 'how many nodes may join with it', 1),
+      new Option('--description <text>', 'what it is for').default('', 'nothing'),
+      formatOption(),
+    ],
+    examples: ['token create', 'token create --uses 10 --ttl 24h --description "rack 4"'],
+  }).action(({ ttl, uses, description, output }: { ttl: number; uses: number; description: string; output: Format }) =>
+    run(async (client) => (await load()).createToken(client, { ttlUs: ttl, uses, description, format: output })),
+  );
+  define(root, {
+    usage: 'ls',
+    summary: 'list tokens (their secrets are never shown again)',
+    options: [formatOption()],
+    examples: ['token ls'],
+  }).action(({ output }: { output: Format }) => run(async (client) => (await load()).listTokens(client, output)));
+  define(root, {
+    usage: 'revoke <id>',
+    summary: 'make a token worthless',
+    arguments: { id: 'as token ls shows it' },
+    examples: ['token revoke 1f2e3d'],
+  }).action((id: string) => run(async (client) => (await load()).revokeToken(client, id)));
 }
 
-/** up, down, doctor, version, completion. */
-export function localCommands(root: Command, globals: () => GlobalOptions): void {
-  const load = () => import('./commands/more.ts');
-  for (const [script, text] of [
-    ['up', 'a cluster of several hosts on this machine, with the demo'],
-    ['down', 'remove it again'],
-    ['doctor', 'what this machine gives and what is missing'],
-  ] as const) {
-    root
-      .command(script)
-      .description(text)
-      .allowUnknownOption()
-      .allowExcessArguments()
-      .action(async (_options: object, command: Command) => {
-        process.exitCode = (await load()).local(script, command.args);
-      });
-  }
-  root
-    .command('version')
-    .description('version of this client, and of the control plane with --server')
-    .option('--server', 'also ask the control plane', false)
-    .action(async (options: { server: boolean }) => {
-      process.stdout.write(`gantry ${version}\n`);
-      if (options.server) await (await load()).serverVersion(globals().contextFile);
-    });
-  root
-    .command('completion')
-    .argument('<shell>', 'bash, zsh or fish')
-    .description('print a completion script')
-    .action(async (shell: string) => {
-      const { completion } = await load();
-      process.stdout.write(
-        completion(
-          shell,
-          root.commands.map((command) => command.name()),
-        ),
-      );
-    });
+function imageCommands(root: Command, { run }: Tools): void {
+  const load = () => import('./commands/image.ts');
+  define(root, {
+    usage: 'ls',
+    summary: 'list images',
+    options: [new Option('--node <node>', 'of one node').default('', 'all'), formatOption()],
+    examples: ['image ls', 'image ls --node n1'],
+  }).action(({ node: name, output }: { node: string; output: Format }) =>
+    run(async (client) => (await load()).images(client, name, output)),
+  );
+  define(root, {
+    usage: 'pull <image> [node...]',
+    summary: 'fetch an image beforehand',
+    arguments: { image: 'its reference', node: 'all nodes when none is named' },
+    examples: ['image pull registry.example/team/web:2', 'image pull registry.example/team/web:2 n1 n2'],
+  }).action((reference: string, nodes: string[]) => run(async (client) => (await load()).pull(client, reference, nodes)));
+}
+
+function operationCommands(root: Command, { run, runWaiting }: Tools): void {
+  const load = () => import('./commands/operation.ts');
+  const id = { id: 'as operation ls shows it' };
+  define(root, { usage: 'ls', summary: 'list operations', options: [formatOption()], examples: ['operation ls'] }).action(
+    ({ output }: { output: Format }) => run(async (client) => (await load()).operations(client, output)),
+  );
+  define(root, { usage: 'watch <id>', summary: 'follow one to its end', arguments: id, examples: ['operation watch 0190…'] }).action(
+    (name: string) => runWaiting(async ({ client, signal }) => (await load()).watchOperation(client, name, signal)),
+  );
+  define(root, { usage: 'cancel <id>', summary: 'stop one at its next step', arguments: id, examples: ['operation cancel 0190…'] }).action(
+    (name: string) => run(async (client) => (await load()).cancel(client, name)),
+  );
 }

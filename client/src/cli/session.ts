@@ -6,11 +6,11 @@ export interface GlobalOptions {
   namespace?: string;
 }
 
-/** Runs an action with a client and closes it afterwards. */
+/** Runs an action with a client and closes it afterwards; what a client needs is loaded only then. */
 export async function withClient<T>(globals: GlobalOptions, action: (client: GantryClient) => Promise<T>): Promise<T> {
-  // loaded here, so that commands which need no server start without the whole client
-  const [{ findContext, readContext }, { openClient }] = await Promise.all([import('../context.ts'), import('../gantry-client.ts')]);
+  const { findContext, readContext } = await import('../context.ts');
   const context = readContext(findContext({ file: globals.contextFile }));
+  const { openClient } = await import('../gantry-client.ts');
   const client = openClient({ ...context, namespace: globals.namespace ?? context.namespace });
   try {
     return await action(client);
@@ -19,10 +19,17 @@ export async function withClient<T>(globals: GlobalOptions, action: (client: Gan
   }
 }
 
-/** Aborts at the first Ctrl-C; the second one ends the program as usual. */
-export function interrupt(): { signal: AbortSignal; release: () => void } {
+/** What a shell makes of a program that Ctrl-C ended. */
+export const interruptedCode = 130;
+
+/** Runs an action whose signal aborts at the first Ctrl-C; the second one ends the program as usual. */
+export async function interruptible<T>(action: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
   const onSignal = () => controller.abort();
   process.once('SIGINT', onSignal);
-  return { signal: controller.signal, release: () => process.off('SIGINT', onSignal) };
+  try {
+    return await action(controller.signal);
+  } finally {
+    process.off('SIGINT', onSignal);
+  }
 }

@@ -1,44 +1,45 @@
 import { stripVTControlCharacters } from 'node:util';
-import { ContainerHealth, ContainerState } from '@gantry/proto';
 import pc from 'picocolors';
 
-/** Colours that picocolors turns off without a terminal or with NO_COLOR. */
-export const style = pc;
+/** Whether a stream shows colours: a terminal that is not dumb, and no NO_COLOR. */
+function shows(stream: NodeJS.WriteStream): boolean {
+  return stream.isTTY && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
+}
+
+/** Colours for standard output. */
+export const style = pc.createColors(shows(process.stdout));
+/** Colours for standard error. */
+export const errorStyle = pc.createColors(shows(process.stderr));
+export type Style = typeof style;
 
 /** Text of a remote end without control characters: it must not move the cursor or change colours. */
 export function plain(text: string): string {
   return stripVTControlCharacters(text).replaceAll(/\p{Cc}/gu, (character) => (character === '\n' || character === '\t' ? character : ''));
 }
 
-function nameOf(values: Readonly<Record<string, number>>, value: number): string {
+/** The name of an enum's value. */
+export function nameOf(values: Readonly<Record<string, number>>, value: number): string {
   return Object.keys(values).find((key) => values[key] === value) ?? String(value);
 }
 
-const colours: Readonly<Record<string, (text: string) => string>> = {
-  running: pc.green,
-  complete: pc.green,
-  ready: pc.green,
-  failed: pc.red,
-  rejected: pc.red,
-  lost: pc.red,
-  pending: pc.yellow,
-  preparing: pc.yellow,
-  starting: pc.yellow,
-  assigned: pc.yellow,
-  stopping: pc.yellow,
+const meanings: Readonly<Record<string, (text: string) => string>> = {
+  running: style.green,
+  complete: style.green,
+  ready: style.green,
+  succeeded: style.green,
+  failed: style.red,
+  rejected: style.red,
+  lost: style.red,
+  pending: style.yellow,
+  preparing: style.yellow,
+  starting: style.yellow,
+  assigned: style.yellow,
+  stopping: style.yellow,
+  cordoned: style.yellow,
+  draining: style.yellow,
 };
-
-/** The state with its health when it has one: "running", "running (unhealthy)". */
-export function stateText(state: ContainerState, health: ContainerHealth): string {
-  const name = nameOf(ContainerState, state);
-  const coloured = (colours[name] ?? ((text: string) => text))(name);
-  if (health === ContainerHealth.none || state !== ContainerState.running) return coloured;
-  return `${coloured} (${nameOf(ContainerHealth, health).replace('_', ' ')})`;
-}
 
 /** A word in the colour of its meaning. */
 export function coloured(word: string): string {
-  return (colours[word] ?? ((text: string) => text))(word);
+  return (meanings[word] ?? ((text: string) => text))(word);
 }
-
-export { nameOf };

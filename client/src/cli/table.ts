@@ -15,24 +15,35 @@ export interface Column<T> {
 const gap = '  ';
 const leastWidth = 8;
 
-/** Columns that a text takes on a terminal: escape sequences none, wide characters two. */
+const wide = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\u{1f300}-\u{1faff}]/u;
+const combining = /\p{M}|\p{Cf}/u;
+
+/** Columns that a text takes on a terminal: escape sequences and combining marks none, wide characters two. */
 export function textWidth(text: string): number {
   let width = 0;
-  for (const character of stripVTControlCharacters(text))
-    width += /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\u{1f300}-\u{1faff}]/u.test(character) ? 2 : 1;
+  for (const character of stripVTControlCharacters(text)) width += combining.test(character) ? 0 : wide.test(character) ? 2 : 1;
   return width;
 }
 
-function cut(text: string, width: number): string {
+/** The text without its colours and cut when it is wider. */
+export function cutText(text: string, width: number): string {
   if (textWidth(text) <= width) return text;
-  const bare = stripVTControlCharacters(text);
-  return `${bare.slice(0, Math.max(0, width - 1))}…`;
+  let shown = '';
+  let used = 1;
+  for (const character of stripVTControlCharacters(text)) {
+    used += textWidth(character);
+    if (used > width) break;
+    shown += character;
+  }
+  return `${shown}…`;
 }
 
 /** Lines of a table that fits `width` columns where cutting its flexible columns allows that. */
 export function tableLines<T>(rows: readonly T[], columns: readonly Column<T>[], width = Number.POSITIVE_INFINITY): string[] {
-  const cells = rows.map((row) => columns.map((column) => column.value(row)));
-  const widths = columns.map((column, index) => Math.max(textWidth(column.header), ...cells.map((line) => textWidth(line[index]!))));
+  const cells = rows.map((row) => columns.map((column) => column.value(row).replaceAll(/\s*\n\s*/g, ' ')));
+  const widths = columns.map((column, index) =>
+    cells.reduce((most, line) => Math.max(most, textWidth(line[index]!)), textWidth(column.header)),
+  );
   let over = widths.reduce((sum, one) => sum + one, 0) + gap.length * (columns.length - 1) - width;
   for (let index = columns.length - 1; index >= 0 && over > 0; index--) {
     if (!(columns[index]!.flexible ?? index === columns.length - 1)) continue;
@@ -43,11 +54,12 @@ export function tableLines<T>(rows: readonly T[], columns: readonly Column<T>[],
   const line = (texts: readonly string[]) =>
     texts
       .map((text, index) => {
-        const shown = cut(text, widths[index]!);
+        const shown = cutText(text, widths[index]!);
         const padding = ' '.repeat(Math.max(0, widths[index]! - textWidth(shown)));
         if (columns[index]!.right) return padding + shown;
-        return index === columns.length - 1 ? shown : shown + padding;
+        return shown + padding;
       })
-      .join(gap);
+      .join(gap)
+      .trimEnd();
   return [style.bold(line(columns.map((column) => column.header))), ...cells.map(line)];
 }

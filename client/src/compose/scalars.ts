@@ -113,9 +113,3 @@ export const rate: Read<number> = quantity({
   most: 1e15,
   leastText: '1 byte a second',
 });
-
-/** The first reader for text, the second for lists and mappings. */
-export function textOr<T>(short: (text: string, ...rest: Parameters<Read<T>>) => T | undefined, long: Read<T>): Read<T> {
-  return (value, context) =>
-    value.kind === 'scalar' && value.text !== undefined ? short(value.text, value, context) : long(value, context);
-}

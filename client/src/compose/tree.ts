@@ -1,7 +1,7 @@
 /** A manifest as plain values that know their place: aliases followed, merge keys merged, variables put in. */
 export type Value = ScalarValue | ListValue | MappingValue;
 
-export interface ScalarValue {
+interface ScalarValue {
   readonly kind: 'scalar';
   /** Offset in the text. */
   readonly at: number;
@@ -11,7 +11,7 @@ export interface ScalarValue {
   readonly text: string | undefined;
 }
 
-export interface ListValue {
+interface ListValue {
   readonly kind: 'list';
   readonly at: number;
   readonly path: string;

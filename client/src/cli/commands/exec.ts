@@ -1,8 +1,8 @@
 import { AsyncQueue, Code, GantryError } from '@gantry/common';
-import { type ExecInput, ExecStart, TerminalSize } from '@gantry/proto';
+import { ContainerState, type ExecInput, type ExecOutput, ExecStart, TerminalSize } from '@gantry/proto';
 import type { GantryClient } from '../../gantry-client.ts';
+import { fetchContainers } from '../containers.ts';
 import { resolveTarget } from '../target.ts';
-import { fetchContainers } from './list.ts';
 
 export interface ExecFlags {
   stdin: boolean;
@@ -12,46 +12,70 @@ export interface ExecFlags {
   workingDir: string;
 }
 
-/** Chunks of input that may wait for the network. */
-const mostInputs = 256;
-
-function size(): TerminalSize {
-  return TerminalSize.create({ rows: process.stdout.rows ?? 24, columns: process.stdout.columns ?? 80 });
+/** Keyboard and screen of the caller. */
+export interface Terminal {
+  stdin: NodeJS.ReadStream;
+  stdout: NodeJS.WriteStream;
+  stderr: NodeJS.WriteStream;
 }
 
+/** Chunks of input that may wait for the network; above half of it the keyboard is paused. */
+const mostInputs = 256;
+
 /** gantry exec; returns the command's exit code. */
-export async function exec(client: GantryClient, text: string, command: readonly string[], flags: ExecFlags): Promise<number> {
-  const container = await containerOf(client, text);
-  if (flags.tty && !process.stdin.isTTY)
+export async function exec(
+  client: GantryClient,
+  text: string,
+  command: readonly string[],
+  flags: ExecFlags,
+  terminal: Terminal = process,
+): Promise<number> {
+  if (flags.tty && !terminal.stdin.isTTY) {
     throw new GantryError(Code.failedPrecondition, 'cannot give a terminal: standard input is none', {
       details: { hint: 'leave -t away' },
     });
-  const inputs = new AsyncQueue<ExecInput>(mostInputs);
+  }
+  const container = await containerOf(client, text);
+  const { environment, user, workingDir, tty, stdin } = flags;
+  const size = tty ? sizeOf(terminal) : null;
   const start = ExecStart.create({
     namespace: client.namespace,
     container,
     command: [...command],
-    tty: flags.tty,
-    stdin: flags.stdin,
-    environment: flags.environment,
-    user: flags.user,
-    workingDir: flags.workingDir,
-    ...(flags.tty ? { size: size() } : {}),
+    tty,
+    stdin,
+    environment,
+    user,
+    workingDir,
+    size,
   });
+  const inputs = new AsyncQueue<ExecInput>(mostInputs);
   inputs.push({ start });
-  const release = attach(inputs, flags);
+  const release = attach(inputs, flags, terminal);
   try {
-    return await relay(client, inputs);
+    return await relay(client.exec.exec(paced(inputs, flags.stdin ? terminal.stdin : undefined)), terminal);
   } finally {
     release();
     inputs.end();
   }
 }
 
-async function relay(client: GantryClient, inputs: AsyncQueue<ExecInput>): Promise<number> {
-  for await (const output of client.exec.exec(inputs)) {
-    if (output.stdout) await put(process.stdout, output.stdout);
-    if (output.stderr) await put(process.stderr, output.stderr);
+function sizeOf({ stdout }: Terminal): TerminalSize {
+  return TerminalSize.create({ rows: stdout.rows ?? 24, columns: stdout.columns ?? 80 });
+}
+
+/** The queued inputs; the keyboard goes on once there is room again. */
+async function* paced(inputs: AsyncQueue<ExecInput>, stdin: NodeJS.ReadStream | undefined): AsyncGenerator<ExecInput, void, void> {
+  for await (const input of inputs) {
+    yield input;
+    if (stdin?.isPaused() && inputs.size < mostInputs / 4) stdin.resume();
+  }
+}
+
+async function relay(outputs: AsyncIterable<ExecOutput>, { stdout, stderr }: Terminal): Promise<number> {
+  for await (const output of outputs) {
+    if (output.stdout) await put(stdout, output.stdout);
+    if (output.stderr) await put(stderr, output.stderr);
     if (!output.exit) continue;
     if (output.exit.error !== '') throw new GantryError(Code.internal, output.exit.error);
     return output.exit.exitCode;
@@ -66,34 +90,40 @@ function put(out: NodeJS.WriteStream, bytes: Uint8Array): Promise<void> {
   });
 }
 
-/** Connects keyboard, terminal size and signals; the returned function puts everything back. */
-function attach(inputs: AsyncQueue<ExecInput>, flags: ExecFlags): () => void {
+/** Connects keyboard, window size and Ctrl-C; the returned function puts everything back, also when the program ends at once. */
+function attach(inputs: AsyncQueue<ExecInput>, { stdin: useStdin, tty }: ExecFlags, terminal: Terminal): () => void {
+  const { stdin, stdout } = terminal;
   const onData = (chunk: Buffer) => {
     inputs.push({ stdin: chunk });
-    if (inputs.size < mostInputs / 2) return;
-    process.stdin.pause();
-    const resume = setInterval(() => {
-      if (inputs.size >= mostInputs / 4) return;
-      clearInterval(resume);
-      process.stdin.resume();
-    }, 5);
+    if (inputs.size >= mostInputs / 2) stdin.pause();
   };
   const onEnd = () => inputs.push({ stdinClosed: true });
-  const onResize = () => inputs.push({ resize: size() });
-  const onInterrupt = () => inputs.push({ signal: 2 });
-  if (flags.stdin) process.stdin.on('data', onData).on('end', onEnd);
-  if (flags.tty) {
-    process.stdin.setRawMode(true);
-    process.stdout.on('resize', onResize);
+  const onResize = () => {
+    // a window that is dragged: only room that is left over is used
+    if (inputs.size < mostInputs / 2) inputs.push({ resize: sizeOf(terminal) });
+  };
+  const onInterrupt = () => {
+    if (inputs.size < mostInputs - 1) inputs.push({ signal: 2 });
+  };
+  const cooked = () => {
+    if (tty) stdin.setRawMode(false);
+  };
+  if (useStdin) stdin.on('data', onData).on('end', onEnd);
+  process.on('exit', cooked);
+  if (tty) {
+    stdin.setRawMode(true);
+    stdout.on('resize', onResize);
   } else {
     process.on('SIGINT', onInterrupt);
   }
   return () => {
-    if (flags.tty) process.stdin.setRawMode(false);
-    process.stdin.off('data', onData).off('end', onEnd);
-    process.stdin.pause();
-    process.stdin.unref?.();
-    process.stdout.off('resize', onResize);
+    cooked();
+    process.off('exit', cooked);
+    stdin.off('data', onData).off('end', onEnd);
+    stdin.pause();
+    // a terminal's handle would keep the program alive
+    if (typeof stdin.unref === 'function') stdin.unref();
+    stdout.off('resize', onResize);
     process.off('SIGINT', onInterrupt);
   };
 }
@@ -102,10 +132,8 @@ function attach(inputs: AsyncQueue<ExecInput>, flags: ExecFlags): () => void {
 async function containerOf(client: GantryClient, text: string): Promise<string> {
   const target = await resolveTarget(client, text);
   if (target.container !== '') return target.container;
-  const running = (await fetchContainers(client, target)).find((one) => one.pid > 0);
-  if (!running)
-    throw new GantryError(Code.failedPrecondition, `cannot run a command in "${text}": none of its containers runs`, {
-      details: { hint: `gantry ps ${text}` },
-    });
-  return running.id;
+  const running = (await fetchContainers(client, target)).find((one) => one.state === ContainerState.running);
+  if (running) return running.id;
+  const details = { hint: `gantry ps ${text}` };
+  throw new GantryError(Code.failedPrecondition, `cannot run a command in "${text}": none of its containers runs`, { details });
 }

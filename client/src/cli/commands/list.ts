@@ -1,57 +1,46 @@
 import { formatBytes, formatCpu, formatDuration, formatRate } from '@gantry/common';
 import {
   type Container,
-  Container as ContainerMessage,
-  type Event,
-  EventSeverity,
-  ListContainersRequest,
+  ContainerHealth,
+  ContainerState,
   ListContainersResponse,
-  ListEventsRequest,
-  ListEventsResponse,
   ListNodesRequest,
   ListNodesResponse,
-  ListServicesRequest,
   ListServicesResponse,
   type Node,
   NodeSettingsAvailability,
   NodeState,
   PortProtocol,
+  type Resources,
   RolloutState,
   ServiceSpecMode,
   type ServiceView,
-  WatchEventsRequest,
+  type Usage,
 } from '@gantry/proto';
 import { allPages, type GantryClient } from '../../gantry-client.ts';
-import type { Format } from '../format.ts';
-import { print, write } from '../output.ts';
-import { coloured, nameOf, plain, stateText, style } from '../style.ts';
+import { fetchContainers, fetchServices } from '../containers.ts';
+import { type Format, print } from '../output.ts';
+import { coloured, nameOf, plain } from '../style.ts';
 import type { Column } from '../table.ts';
-import { keyText, resolveTarget, type Target } from '../target.ts';
+import { keyText, resolveTarget } from '../target.ts';
 
-const nowUs = (): number => Date.now() * 1000;
-const age = (at: number): string => (at === 0 ? '-' : formatDuration(nowUs() - at));
-const none: Target = { app: '', service: '', container: '' };
+const age = (at: number): string => (at === 0 ? '-' : formatDuration(Date.now() * 1000 - at));
 
-/** All containers of a target; of everything without one. */
-export async function fetchContainers(client: GantryClient, target: Target = none, all = false): Promise<Container[]> {
-  const containers = await allPages(async (page) => {
-    const { app, service } = target;
-    const answer = await client.containers.list(ListContainersRequest.create({ namespace: client.namespace, app, service, all, page }));
-    return { items: answer.containers, nextToken: answer.nextToken };
-  });
-  return target.container === ''
-    ? containers
-    : containers.filter((one) => one.id.startsWith(target.container) || one.name === target.container);
+/** The state with its health when it has one: "running", "running (unhealthy)". */
+function stateText({ state, health }: Container): string {
+  const word = coloured(nameOf(ContainerState, state));
+  if (health === ContainerHealth.none || state !== ContainerState.running) return word;
+  return `${word} (${nameOf(ContainerHealth, health).replace('_', ' ')})`;
 }
 
-function portsText(container: Container): string {
-  return container.ports
+function portsText({ ports }: Container): string {
+  return ports
     .map((port) => `${port.published ? `${port.published}->` : ''}${port.target}/${nameOf(PortProtocol, port.protocol)}`)
     .join(' ');
 }
 
 function reasonText(container: Container): string {
-  if (container.refusal) return container.refusal.message;
+  if (container.refusal) return plain(container.refusal.message);
   return plain(container.reason || (container.restarts > 0 ? container.lastReason : ''));
 }
 
@@ -59,27 +48,26 @@ const containerColumns: readonly Column<Container>[] = [
   { header: 'NAME', value: (one) => one.name },
   { header: 'ID', value: (one) => one.id.slice(0, 12) || '-' },
   { header: 'NODE', value: (one) => one.node || '-' },
-  { header: 'STATE', value: (one) => stateText(one.state, one.health) },
+  { header: 'STATE', value: stateText },
   { header: 'RESTARTS', value: (one) => String(one.restarts), right: true },
   { header: 'AGE', value: (one) => age(one.startedAt || one.createdAt), right: true },
   { header: 'REV', value: (one) => String(one.revision), right: true, wide: true },
+  { header: 'PID', value: (one) => (one.pid > 0 ? String(one.pid) : '-'), right: true, wide: true },
   { header: 'ADDRESS', value: (one) => one.address || '-', wide: true },
   { header: 'IMAGE', value: (one) => one.image, wide: true },
   { header: 'PORTS', value: portsText },
   { header: 'REASON', value: reasonText },
 ];
 
+function listContainers(rows: readonly Container[], columns: readonly Column<Container>[], format: Format, empty: string): Promise<void> {
+  const json = () => ListContainersResponse.toJson(ListContainersResponse.create({ containers: [...rows] }));
+  return print(format, { rows, columns, name: (one) => one.name, json, empty });
+}
+
 /** gantry ps */
 export async function ps(client: GantryClient, text: string | undefined, format: Format, all: boolean): Promise<void> {
-  const target = text === undefined ? none : await resolveTarget(client, text);
-  const rows = await fetchContainers(client, target, all);
-  await print(format, {
-    rows,
-    columns: containerColumns,
-    name: (one) => one.name,
-    json: () => ListContainersResponse.toJson(ListContainersResponse.create({ containers: rows })),
-    empty: 'No containers.',
-  });
+  const rows = await fetchContainers(client, text === undefined ? undefined : await resolveTarget(client, text), all);
+  await listContainers(rows, containerColumns, format, 'No containers.');
 }
 
 const serviceColumns: readonly Column<ServiceView>[] = [
@@ -91,69 +79,51 @@ const serviceColumns: readonly Column<ServiceView>[] = [
   { header: 'CPU', value: (view) => formatCpu(view.usage?.cpuMillis ?? 0), right: true, wide: true },
   { header: 'MEMORY', value: (view) => formatBytes(view.usage?.memoryBytes ?? 0), right: true, wide: true },
   { header: 'IMAGE', value: (view) => view.service?.spec?.container?.image ?? '' },
-  { header: 'NOTE', value: (view) => view.refusal?.message ?? plain(view.rollout?.reason ?? '') },
+  {
+    header: 'NOTE',
+    value: (view) => plain(view.service?.deletedAt ? 'being removed' : (view.refusal?.message ?? view.rollout?.reason ?? '')),
+  },
 ];
 
-/** gantry services */
-export async function services(client: GantryClient, format: Format): Promise<void> {
-  const rows = await fetchServices(client);
-  await print(format, {
+function listServices(rows: readonly ServiceView[], columns: readonly Column<ServiceView>[], format: Format): Promise<void> {
+  return print(format, {
     rows,
-    columns: serviceColumns,
+    columns,
     name: (view) => keyText(view.service?.key),
-    json: () => ListServicesResponse.toJson(ListServicesResponse.create({ services: rows })),
+    json: () => ListServicesResponse.toJson(ListServicesResponse.create({ services: [...rows] })),
     empty: 'No services. gantry apply -f compose.yaml makes some.',
   });
 }
 
-export function fetchServices(client: GantryClient, app = ''): Promise<ServiceView[]> {
-  return allPages(async (page) => {
-    const answer = await client.services.list(ListServicesRequest.create({ namespace: client.namespace, app, page }));
-    return { items: answer.services, nextToken: answer.nextToken };
-  });
+/** gantry services */
+export async function services(client: GantryClient, app: string | undefined, format: Format): Promise<void> {
+  await listServices(await fetchServices(client, app), serviceColumns, format);
 }
 
 function nodeState(node: Node): string {
   const state = coloured(nameOf(NodeState, node.state));
   const availability = node.settings?.availability ?? NodeSettingsAvailability.active;
-  return availability === NodeSettingsAvailability.active
-    ? state
-    : `${state}, ${style.yellow(nameOf(NodeSettingsAvailability, availability))}`;
+  return availability === NodeSettingsAvailability.active ? state : `${state}, ${coloured(nameOf(NodeSettingsAvailability, availability))}`;
 }
 
-const share = (part: number, whole: number): string => (whole > 0 ? `${Math.round((100 * part) / whole)}%` : '-');
+function nodeLabels({ machine, settings }: Node): string {
+  const labels = Object.entries({ ...machine?.labels, ...settings?.labels });
+  return labels.map(([key, value]) => plain(`${key}=${value}`)).join(' ');
+}
 
-function nodeLabels(node: Node): string {
-  return Object.entries({ ...node.machine?.labels, ...node.settings?.labels })
-    .map(([key, value]) => `${key}=${value}`)
-    .join(' ');
+/** "100m/2": what is reserved of what there is. */
+function reserved(amount: (one: Resources) => string): (node: Node) => string {
+  return (node) => `${node.reserved ? amount(node.reserved) : '-'}/${node.machine?.capacity ? amount(node.machine.capacity) : '-'}`;
 }
 
 const nodeColumns: readonly Column<Node>[] = [
   { header: 'NODE', value: (node) => node.name },
   { header: 'STATE', value: nodeState },
   { header: 'CONTAINERS', value: (node) => String(node.containers), right: true },
-  {
-    header: 'CPU',
-    value: (node) => `${formatCpu(node.reserved?.cpuMillis ?? 0)}/${formatCpu(node.machine?.capacity?.cpuMillis ?? 0)}`,
-    right: true,
-  },
-  {
-    header: 'MEMORY',
-    value: (node) => `${formatBytes(node.reserved?.memoryBytes ?? 0)}/${formatBytes(node.machine?.capacity?.memoryBytes ?? 0)}`,
-    right: true,
-  },
-  {
-    header: 'IO',
-    value: (node) => `${formatRate(node.reserved?.ioBytesPerSecond ?? 0)}/${formatRate(node.machine?.capacity?.ioBytesPerSecond ?? 0)}`,
-    right: true,
-  },
-  {
-    header: 'NETWORK',
-    value: (node) =>
-      `${formatRate(node.reserved?.networkBytesPerSecond ?? 0)}/${formatRate(node.machine?.capacity?.networkBytesPerSecond ?? 0)}`,
-    right: true,
-  },
+  { header: 'CPU', value: reserved((one) => formatCpu(one.cpuMillis)), right: true },
+  { header: 'MEMORY', value: reserved((one) => formatBytes(one.memoryBytes)), right: true },
+  { header: 'IO', value: reserved((one) => formatRate(one.ioBytesPerSecond)), right: true },
+  { header: 'NETWORK', value: reserved((one) => formatRate(one.networkBytesPerSecond)), right: true },
   { header: 'ADDRESS', value: (node) => node.machine?.address ?? '' },
   { header: 'VERSION', value: (node) => node.machine?.agentVersion ?? '', wide: true },
   { header: 'KERNEL', value: (node) => node.machine?.kernel ?? '', wide: true },
@@ -161,26 +131,34 @@ const nodeColumns: readonly Column<Node>[] = [
   { header: 'LABELS', value: nodeLabels },
 ];
 
-export function fetchNodes(client: GantryClient): Promise<Node[]> {
-  return allPages(async (page) => {
+async function listNodes(client: GantryClient, columns: readonly Column<Node>[], format: Format): Promise<void> {
+  const rows = await allPages(async (page) => {
     const answer = await client.nodes.list(ListNodesRequest.create({ page }));
     return { items: answer.nodes, nextToken: answer.nextToken };
   });
-}
-
-/** gantry nodes */
-export async function nodes(client: GantryClient, format: Format): Promise<void> {
-  const rows = await fetchNodes(client);
   await print(format, {
     rows,
-    columns: nodeColumns,
+    columns,
     name: (node) => node.name,
     json: () => ListNodesResponse.toJson(ListNodesResponse.create({ nodes: rows })),
     empty: 'No nodes. gantry token create prints how one joins.',
   });
 }
 
-type Used = Pick<Container, 'usage'>;
+/** gantry nodes */
+export function nodes(client: GantryClient, format: Format): Promise<void> {
+  return listNodes(client, nodeColumns, format);
+}
+
+interface Used {
+  usage: Usage | null;
+}
+
+function pressure({ usage }: Used): string {
+  const most = Math.max(usage?.cpuPressurePermille ?? 0, usage?.memoryPressurePermille ?? 0, usage?.ioPressurePermille ?? 0);
+  return `${most / 10}%`;
+}
+
 const usageColumns: readonly Column<Used>[] = [
   { header: 'CPU', value: ({ usage }) => formatCpu(usage?.cpuMillis ?? 0), right: true },
   { header: 'MEMORY', value: ({ usage }) => formatBytes(usage?.memoryBytes ?? 0), right: true },
@@ -190,81 +168,34 @@ const usageColumns: readonly Column<Used>[] = [
   { header: 'NET OUT', value: ({ usage }) => formatRate(usage?.networkTransmitBytesPerSecond ?? 0), right: true },
   { header: 'PIDS', value: ({ usage }) => String(usage?.pids ?? 0), right: true },
   { header: 'THROTTLED', value: ({ usage }) => `${(usage?.throttledPermille ?? 0) / 10}%`, right: true },
-  {
-    header: 'PRESSURE',
-    value: ({ usage }) =>
-      `${Math.max(usage?.cpuPressurePermille ?? 0, usage?.memoryPressurePermille ?? 0, usage?.ioPressurePermille ?? 0) / 10}%`,
-    right: true,
-  },
+  { header: 'PRESSURE', value: pressure, right: true },
 ];
 
-export const topKinds = ['nodes', 'services', 'containers'] as const;
+const share = (part: number, whole: number): string => (whole > 0 ? `${Math.round((100 * part) / whole)}%` : '-');
+const busiestFirst = (a: Used, b: Used): number => (b.usage?.cpuMillis ?? 0) - (a.usage?.cpuMillis ?? 0);
 
-/** gantry top */
+export const topKinds = ['containers', 'services', 'nodes'] as const;
+
+/** gantry top: the busiest first. */
 export async function top(client: GantryClient, kind: (typeof topKinds)[number], format: Format): Promise<void> {
   if (kind === 'nodes') {
-    const rows = await fetchNodes(client);
-    const shares: Column<Node>[] = [
-      { header: 'CPU%', value: (node) => share(node.usage?.cpuMillis ?? 0, node.machine?.capacity?.cpuMillis ?? 0), right: true },
-      { header: 'MEM%', value: (node) => share(node.usage?.memoryBytes ?? 0, node.machine?.capacity?.memoryBytes ?? 0), right: true },
+    const columns: readonly Column<Node>[] = [
+      { header: 'NODE', value: (node) => node.name },
+      { header: 'CPU%', value: ({ usage, machine }) => share(usage?.cpuMillis ?? 0, machine?.capacity?.cpuMillis ?? 0), right: true },
+      { header: 'MEM%', value: ({ usage, machine }) => share(usage?.memoryBytes ?? 0, machine?.capacity?.memoryBytes ?? 0), right: true },
+      ...usageColumns,
     ];
-    const columns = [{ header: 'NODE', value: (node: Node) => node.name }, ...shares, ...usageColumns];
-    return print(format, {
-      rows,
-      columns,
-      name: (node) => node.name,
-      json: () => ListNodesResponse.toJson(ListNodesResponse.create({ nodes: rows })),
-      empty: 'No nodes.',
-    });
+    return listNodes(client, columns, format);
   }
   if (kind === 'services') {
-    const rows = await fetchServices(client);
-    const columns = [{ header: 'SERVICE', value: (view: ServiceView) => keyText(view.service?.key) }, ...usageColumns];
-    const json = () => ListServicesResponse.toJson(ListServicesResponse.create({ services: rows }));
-    return print(format, { rows, columns, name: (view) => keyText(view.service?.key), json, empty: 'No services.' });
+    const columns: readonly Column<ServiceView>[] = [{ header: 'SERVICE', value: (view) => keyText(view.service?.key) }, ...usageColumns];
+    return listServices((await fetchServices(client)).toSorted(busiestFirst), columns, format);
   }
-  const rows = (await fetchContainers(client)).filter((one) => one.usage !== null);
-  const columns = [
-    { header: 'NAME', value: (one: Container) => one.name },
-    { header: 'NODE', value: (one: Container) => one.node },
+  const rows = (await fetchContainers(client)).filter((one) => one.usage !== null).toSorted(busiestFirst);
+  const columns: readonly Column<Container>[] = [
+    { header: 'NAME', value: (one) => one.name },
+    { header: 'NODE', value: (one) => one.node },
     ...usageColumns,
   ];
-  const json = () => ({ containers: rows.map((one) => ContainerMessage.toJson(one)) });
-  return print(format, { rows, columns, name: (one) => one.name, json, empty: 'No containers have been measured yet.' });
-}
-
-function eventLine(event: Event): string {
-  const time = new Date(event.at / 1000).toISOString();
-  const type = event.severity === EventSeverity.warning ? style.yellow(event.type) : event.type;
-  return `${style.dim(time)}  ${type}  ${event.subject}  ${plain(event.message)}\n`;
-}
-
-/** gantry events */
-export async function events(
-  client: GantryClient,
-  text: string | undefined,
-  format: Format,
-  follow: { signal: AbortSignal } | undefined,
-): Promise<void> {
-  const target = text === undefined ? none : await resolveTarget(client, text);
-  const filter = { namespace: client.namespace, app: target.app, service: target.service, subject: target.container };
-  const found = await allPages(async (page) => {
-    const answer = await client.events.list(ListEventsRequest.create({ ...filter, page }));
-    return { items: answer.events, nextToken: answer.nextToken };
-  });
-  if (format === 'json' || format === 'yaml') {
-    return print(format, {
-      rows: found,
-      columns: [],
-      name: (event) => event.id,
-      json: () => ListEventsResponse.toJson(ListEventsResponse.create({ events: found })),
-      empty: '',
-    });
-  }
-  for (const event of found) await write(eventLine(event));
-  if (!follow) return;
-  const since = found.at(-1)?.at ?? 0;
-  for await (const event of client.events.watch(WatchEventsRequest.create({ ...filter, since }), { signal: follow.signal })) {
-    if (!found.some((old) => old.id === event.id)) await write(eventLine(event));
-  }
+  return listContainers(rows, columns, format, 'No containers have been measured yet.');
 }

@@ -1,6 +1,6 @@
-import { LogEntryStream, ReadLogsRequest } from '@gantry/proto';
+import { type LogEntry, LogEntryStream, ReadLogsRequest } from '@gantry/proto';
 import type { GantryClient } from '../../gantry-client.ts';
-import { style } from '../style.ts';
+import { errorStyle, style } from '../style.ts';
 
 export interface LogsFlags {
   follow: boolean;
@@ -12,22 +12,39 @@ export interface LogsFlags {
   signal: AbortSignal;
 }
 
-const palette = [style.cyan, style.magenta, style.green, style.yellow, style.blue] as const;
+const palette = ['cyan', 'magenta', 'green', 'yellow', 'blue'] as const;
 
-/** gantry logs: lines of the target's containers in time order; the name goes before each when there are several. */
+/** gantry logs: lines of the target's containers in time order; the name goes before each unless one container was named. */
 export async function logs(client: GantryClient, target: string, flags: LogsFlags): Promise<void> {
-  const { follow, since, until, tail, signal } = flags;
-  const colours = new Map<string, (text: string) => string>();
-  const prefixed = !/\.[^./]+$/.test(target);
-  for await (const entry of client.logs.read(ReadLogsRequest.create({ namespace: client.namespace, target, follow, since, until, tail }), {
-    signal,
-  })) {
-    const colour = colours.get(entry.containerId) ?? palette[colours.size % palette.length]!;
-    colours.set(entry.containerId, colour);
-    const time = flags.timestamps ? `${new Date(entry.at / 1000).toISOString()} ` : '';
-    const prefix = prefixed ? `${colour(entry.container)} | ` : '';
-    const out = entry.stream === LogEntryStream.stderr || entry.error ? process.stderr : process.stdout;
-    if (!out.write(`${time}${prefix}${Buffer.from(entry.line).toString('utf8')}\n`))
-      await new Promise((resolve) => out.once('drain', resolve));
+  const { follow, since, until, tail, signal, timestamps } = flags;
+  const request = ReadLogsRequest.create({ namespace: client.namespace, target, follow, since, until, tail });
+  const prefixed = !isContainer(target);
+  const colours = new Map<string, (typeof palette)[number]>();
+  try {
+    for await (const entry of client.logs.read(request, { signal })) {
+      const colour = colours.get(entry.containerId) ?? palette[colours.size % palette.length]!;
+      colours.set(entry.containerId, colour);
+      await show(entry, { prefix: prefixed ? colour : undefined, timestamps });
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
   }
+}
+
+/** app/service.slot or a container's id. */
+function isContainer(target: string): boolean {
+  return /\/[^/]+\.[^/]+$/.test(target) || /^[0-9a-f]{12}$/.test(target);
+}
+
+async function show(
+  entry: LogEntry,
+  { prefix, timestamps }: { prefix: (typeof palette)[number] | undefined; timestamps: boolean },
+): Promise<void> {
+  const toError = entry.stream === LogEntryStream.stderr || entry.error;
+  const out = toError ? process.stderr : process.stdout;
+  const colours = toError ? errorStyle : style;
+  const time = timestamps ? `${new Date(entry.at / 1000).toISOString()} ` : '';
+  const name = prefix ? `${colours[prefix](entry.container)} | ` : '';
+  const line = Buffer.concat([Buffer.from(`${time}${name}`), entry.line, Buffer.from('\n')]);
+  if (!out.write(line)) await new Promise((resolve) => out.once('drain', resolve));
 }

@@ -1,37 +1,21 @@
-import { Code, formatDuration, GantryError, newId } from '@gantry/common';
+import { Code, GantryError, newId } from '@gantry/common';
 import {
-  CreateTokenRequest,
   DrainNodeRequest,
   GetNodeRequest,
-  type JoinToken,
-  ListTokensRequest,
-  ListTokensResponse,
   Node as NodeMessage,
   NodeSettingsAvailability,
-  type Operation,
-  OperationState,
   RemoveNodeRequest,
-  RevokeTokenRequest,
   Taint,
   TaintEffect,
   UpdateNodeRequest,
-  WatchOperationRequest,
 } from '@gantry/proto';
-import { allPages, type GantryClient } from '../../gantry-client.ts';
-import type { Format } from '../format.ts';
-import { print, write } from '../output.ts';
-import { nameOf, plain, style } from '../style.ts';
+import type { GantryClient } from '../../gantry-client.ts';
+import { type Format, printRecord, write } from '../output.ts';
+import { watchOperation } from './operation.ts';
 
 /** gantry node inspect */
 export async function inspectNode(client: GantryClient, name: string, format: Format): Promise<void> {
-  const node = await client.nodes.get(GetNodeRequest.create({ name }));
-  await print(format === 'yaml' ? 'yaml' : 'json', {
-    rows: [],
-    columns: [],
-    name: String,
-    json: () => NodeMessage.toJson(node),
-    empty: '',
-  });
+  await printRecord(format, NodeMessage.toJson(await client.nodes.get(GetNodeRequest.create({ name }))));
 }
 
 /** gantry node label NODE key=value key- */
@@ -85,79 +69,15 @@ export async function removeNode(client: GantryClient, name: string, force: bool
   await write(`${name} removed\n`);
 }
 
-/** gantry node drain NODE: returns the exit code. */
+/** gantry node drain NODE; returns the exit code. */
 export async function drain(
   client: GantryClient,
   name: string,
   deadlineUs: number,
-  flags: { detach: boolean; signal: AbortSignal },
+  { detach, signal }: { detach: boolean; signal: AbortSignal },
 ): Promise<number> {
   const operation = await client.nodes.drain(DrainNodeRequest.create({ requestId: newId(), name, deadlineUs }));
-  if (flags.detach) {
-    await write(`draining ${name}: gantry operation watch ${operation.id}\n`);
-    return 0;
-  }
-  return watchOperation(client, operation.id, flags.signal);
-}
-
-/** Follows an operation to its end; returns the exit code. */
-export async function watchOperation(client: GantryClient, id: string, signal: AbortSignal): Promise<number> {
-  let shown = '';
-  try {
-    for await (const operation of client.operations.watch(WatchOperationRequest.create({ id }), { signal })) {
-      const line = progressLine(operation);
-      if (line !== shown) process.stderr.write(`${line}\n`);
-      shown = line;
-      if (operation.state === OperationState.succeeded) {
-        await write(`${operation.kind} ${operation.subject}: ${style.green('done')}\n`);
-        return 0;
-      }
-      if (operation.state === OperationState.failed || operation.state === OperationState.cancelled) {
-        process.stderr.write(
-          `${style.red(nameOf(OperationState, operation.state))} ${operation.kind} ${operation.subject}: ${plain(operation.message)}\n`,
-        );
-        return 1;
-      }
-    }
-  } catch (error) {
-    if (!signal.aborted) throw error;
-  }
-  await write(`goes on in the background, look with: gantry operation watch ${id}\n`);
+  if (!detach) return watchOperation(client, operation.id, signal);
+  await write(`draining ${name}; look again with: gantry operation watch ${operation.id}\n`);
   return 0;
-}
-
-function progressLine(operation: Operation): string {
-  return `${operation.kind} ${operation.subject}: ${nameOf(OperationState, operation.state)} ${operation.done}/${operation.total}${operation.message ? ` ${plain(operation.message)}` : ''}`;
-}
-
-/** gantry token create */
-export async function createToken(client: GantryClient, ttlUs: number, uses: number, description: string): Promise<void> {
-  const { token } = await client.nodes.createToken(CreateTokenRequest.create({ requestId: newId(), ttlUs, uses, description }));
-  await write(`${token}\n`);
-}
-
-/** gantry token ls */
-export async function listTokens(client: GantryClient, format: Format): Promise<void> {
-  const rows = await allPages(async (page) => {
-    const answer = await client.nodes.listTokens(ListTokensRequest.create({ page }));
-    return { items: answer.tokens, nextToken: answer.nextToken };
-  });
-  await print(format, {
-    rows,
-    columns: [
-      { header: 'ID', value: (one: JoinToken) => one.id },
-      { header: 'USES LEFT', value: (one) => String(one.usesLeft), right: true },
-      { header: 'EXPIRES IN', value: (one) => formatDuration(one.expiresAt - Date.now() * 1000), right: true },
-      { header: 'DESCRIPTION', value: (one) => one.description },
-    ],
-    name: (one) => one.id,
-    json: () => ListTokensResponse.toJson(ListTokensResponse.create({ tokens: rows })),
-    empty: 'No tokens.',
-  });
-}
-
-/** gantry token revoke */
-export async function revokeToken(client: GantryClient, id: string): Promise<void> {
-  await client.nodes.revokeToken(RevokeTokenRequest.create({ requestId: newId(), id }));
-  await write(`${id} revoked\n`);
 }
