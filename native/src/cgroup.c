@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,6 +12,7 @@
 #include "cleanup.h"
 #include "fault.h"
 #include "sys.h"
+#include "text.h"
 
 static const char *const names[CG_COUNT] = { "cpu",	"cpuacct", "cpuset",   "memory",
 					     "devices", "freezer", "blkio",    "pids",
@@ -60,7 +62,9 @@ static int add_dir(struct cgroup *cg, int fd, enum cg_ctrl ctrl)
 static void detect_v1(struct cgroup *cg, int base)
 {
 	for (int c = 0; c < CG_COUNT; c++) {
-		int fd = openat(base, names[c], O_PATH | O_DIRECTORY | O_CLOEXEC);
+		/* systemd's own hierarchy counts nothing; it only tells systemd whose a process is. */
+		bool wanted = c != CG_SYSTEMD || access("/run/systemd/system", F_OK) == 0;
+		int fd = wanted ? openat(base, names[c], O_PATH | O_DIRECTORY | O_CLOEXEC) : FD_NONE;
 		struct statfs fs;
 
 		if (fd < 0)
@@ -84,12 +88,12 @@ int cgroup_new(const char *path, struct cgroup **ret, struct err *err)
 	if (!cg || !(cg->path = malloc(strlen(path) + 2)))
 		return err_set(err, -ENOMEM, "no memory for cgroups");
 	cg->path[0] = '/';
-	strcpy(cg->path + 1, path + strspn(path, "/"));
+	(void)text_copy(cg->path + 1, strlen(path) + 1, path + strspn(path, "/"));
 	memset(cg->at, -1, sizeof(cg->at));
 	if (base >= 0 && fstatfs(base, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC) {
 		cg->pure_v2 = true;
 		if (add_dir(cg, base, CG_UNIFIED) == 0)
-			base = FD_NONE;
+			(void)steal_fd(&base);
 	} else if (base >= 0) {
 		detect_v1(cg, base);
 	}
@@ -155,14 +159,13 @@ static void pass_controllers(int fd)
 		return;
 	for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
 		if (strstr(have, wanted[i]) && !strstr(passed, wanted[i])) {
-			strcat(all, " +");
-			strcat(all, wanted[i]);
+			(void)text_append(all, sizeof(all), " +");
+			(void)text_append(all, sizeof(all), wanted[i]);
 		}
 	if (!all[0] || write_file_at(fd, "cgroup.subtree_control", all + 1) == 0)
 		return;
 	for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
-		one[0] = '+';
-		strcpy(one + 1, wanted[i]);
+		(void)snprintf(one, sizeof(one), "+%s", wanted[i]);
 		if (strstr(have, wanted[i]))
 			(void)write_file_at(fd, "cgroup.subtree_control", one);
 	}
@@ -208,12 +211,11 @@ static int make_dir(struct cgroup *cg, struct cgroup_dir *d)
 	bool v2 = cg->at[CG_UNIFIED] >= 0 && d == &cg->dirs[(int)cg->at[CG_UNIFIED]];
 	int at = openat(d->mount_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	char path[1100];
-	char *name = path, *rest;
+	char *name, *rest;
 
 	if (at < 0)
 		return -errno;
-	(void)strncpy(path, cg->path, sizeof(path) - 1);
-	path[sizeof(path) - 1] = '\0';
+	(void)text_copy(path, sizeof(path), cg->path);
 	for (name = strtok_r(path, "/", &rest); name;) {
 		char *next = strtok_r(NULL, "/", &rest);
 		int fd = FD_NONE, r;

@@ -13,6 +13,7 @@
 #include "cgroup.h"
 #include "cleanup.h"
 #include "sys.h"
+#include "text.h"
 
 #define MAX_DEPTH 32
 
@@ -90,8 +91,7 @@ static void undo_dir(const struct cgroup *cg, struct cgroup_dir *d)
 	char *slash;
 
 	close_and_forget(&d->fd);
-	(void)strncpy(path, cg->path + 1, sizeof(path) - 1);
-	path[sizeof(path) - 1] = '\0';
+	(void)text_copy(path, sizeof(path), cg->path + 1);
 	if (d->created)
 		(void)remove_patiently(d->mount_fd, path, &wait_ms);
 	for (; d->parents_created > 0 && (slash = strrchr(path, '/')); d->parents_created--) {
@@ -247,7 +247,7 @@ bool cgroup_is_frozen(const struct cgroup *cg)
 {
 	int v1 = cgroup_fd(cg, CG_FREEZER), v2 = cgroup_fd(cg, CG_UNIFIED);
 
-	if (!cg->pure_v2 && v1 >= 0 && !v1_state_is(v1, "THAWED"))
+	if (!cg->pure_v2 && v1 >= 0 && v1_state_is(v1, "FR")) /* FROZEN or FREEZING */
 		return true;
 	return v2 >= 0 && v2_is_frozen(v2);
 }

@@ -136,7 +136,11 @@ static int apply_flags(struct exec_plan *plan, const struct exec_flags *f, int a
 	if ((r = set_user(p, f, &plan->arena, err)) < 0 || (r = add_caps(p, &f->caps, err)) < 0)
 		return r;
 	if (argc > 0) {
-		p->args.items = (const char **)(uintptr_t)argv;
+		p->args.items = arena_alloc(&plan->arena, ((size_t)argc + 1) * sizeof(char *));
+		if (!p->args.items)
+			return err_set(err, -ENOMEM, "no memory");
+		for (int i = 0; i < argc; i++)
+			p->args.items[i] = argv[i];
 		p->args.count = (size_t)argc;
 	}
 	return argc > 0 ? 0 : err_set(err, -EINVAL, "exec: a command or --process is required");

@@ -31,7 +31,7 @@ static int open_by_id(const struct globals *g, const char *usage, int argc, char
 		      struct container *c, struct err *err)
 {
 	static const struct opt none[] = { { 0 } };
-	const char *id;
+	const char *id = NULL;
 	int r = only_id(none, usage, argc, argv, &id, NULL, err);
 
 	return r != 0 ? r : container_open(g->root, id, c, err);
@@ -124,8 +124,8 @@ int cmd_kill(const struct globals *g, int argc, char **argv, int *ret_status, st
 		{ "regex", 'r', OPT_FLAG, &regex, NULL, "refused: name one container" },
 		{ 0 },
 	};
-	const char *id;
-	int index, signal = SIGTERM;
+	const char *id = NULL;
+	int index = 0, signal = SIGTERM;
 	int r = only_id(table, "berth kill [--all] ID [SIGNAL]", argc, argv, &id, &index, err);
 
 	(void)ret_status;
@@ -152,7 +152,7 @@ int cmd_delete(const struct globals *g, int argc, char **argv, int *ret_status, 
 		{ "regex", 'r', OPT_FLAG, &regex, NULL, "refused: name one container" },
 		{ 0 },
 	};
-	const char *id;
+	const char *id = NULL;
 	int r = only_id(table, "berth delete [--force] ID", argc, argv, &id, NULL, err);
 
 	(void)ret_status;

@@ -14,6 +14,8 @@
 #include "json_write.h"
 #include "opts.h"
 #include "state.h"
+#include "sys.h"
+#include "text.h"
 
 static int compare(const void *a, const void *b)
 {
@@ -59,7 +61,8 @@ static int ids_read(const char *root, struct ids *l, struct err *err)
 		l->count += l->items[l->count] != NULL;
 	}
 	(void)closedir(dir);
-	qsort(l->items, l->count, sizeof(*l->items), compare);
+	if (l->count)
+		qsort(l->items, l->count, sizeof(*l->items), compare);
 	return 0;
 }
 
@@ -144,7 +147,7 @@ int cmd_list(const struct globals *g, int argc, char **argv, int *ret_status, st
 /* The table is ps's own, reduced to the container's processes, as runc does it. */
 static int print_table(const pid_t *pids, size_t count, int argc, char **argv, struct err *err)
 {
-	const char *args[32] = { "ps", "-ef" };
+	const char *args[32] = { "ps", "-ef" }, *env[] = { "PATH=/usr/bin:/bin", NULL };
 	char line[8192];
 	FILE *in;
 	int pipe_fds[2], column = -1, status;
@@ -157,7 +160,8 @@ static int print_table(const pid_t *pids, size_t count, int argc, char **argv, s
 	pid = fork();
 	if (pid == 0) {
 		(void)dup2(pipe_fds[1], 1);
-		(void)execvp("ps", (char *const *)(uintptr_t)args);
+		(void)sys_execve("/usr/bin/ps", args, env);
+		(void)sys_execve("/bin/ps", args, env);
 		_exit(127);
 	}
 	(void)close(pipe_fds[1]);
@@ -166,7 +170,7 @@ static int print_table(const pid_t *pids, size_t count, int argc, char **argv, s
 		char copy[8192], *save = NULL, *word;
 		int at = 0;
 
-		strcpy(copy, line);
+		(void)text_copy(copy, sizeof(copy), line);
 		for (word = strtok_r(copy, " \n", &save); word; word = strtok_r(NULL, " \n", &save), at++) {
 			if (column < 0 && strcmp(word, "PID") == 0) {
 				column = at;

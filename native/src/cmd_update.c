@@ -78,23 +78,36 @@ static int add_number(struct jw *w, const char *key, const char *text, struct er
 	return 0;
 }
 
+/* "8:16:1048576" */
+static bool split_rate(const char *text, uint64_t numbers[3])
+{
+	for (int i = 0; i < 3; i++) {
+		char *end;
+
+		errno = 0;
+		numbers[i] = strtoull(text, &end, 10);
+		if (errno || end == text || *text == '-' || *end != (i < 2 ? ':' : '\0'))
+			return false;
+		text = end + 1;
+	}
+	return true;
+}
+
 static int add_rates(struct jw *w, const char *key, const struct opt_list *list, struct err *err)
 {
 	if (!list->count)
 		return 0;
 	jw_array(w, key);
 	for (size_t i = 0; i < list->count; i++) {
-		unsigned major, minor;
-		unsigned long long rate;
-		char rest;
+		uint64_t numbers[3];
 
-		if (sscanf(list->items[i], "%u:%u:%llu%c", &major, &minor, &rate, &rest) != 3)
+		if (!split_rate(list->items[i], numbers))
 			return err_set(err, -EINVAL, "%s: must be MAJOR:MINOR:RATE, found \"%s\"", key,
 				       list->items[i]);
 		jw_object(w, NULL);
-		jw_u64(w, "major", major);
-		jw_u64(w, "minor", minor);
-		jw_u64(w, "rate", rate);
+		jw_u64(w, "major", numbers[0]);
+		jw_u64(w, "minor", numbers[1]);
+		jw_u64(w, "rate", numbers[2]);
 		jw_object_end(w);
 	}
 	jw_array_end(w);

@@ -92,13 +92,15 @@ int console_open(int root_fd, int devpts_fd, const struct spec_process *p, int *
 static int bind_console(const struct launch *l, int slave, struct err *err)
 {
 	_cleanup_close_ int dev = inroot_open_or_make(l->root_fd, "/dev", true, err);
-	_cleanup_close_ int made = FD_NONE, target = FD_NONE, tree = FD_NONE;
+	_cleanup_close_ int target = FD_NONE, tree = FD_NONE;
 	struct stat st;
 	int r;
 
 	if (dev < 0)
 		return dev;
-	made = openat(dev, "console", O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600);
+	/* An existing one is looked at below; any other failure shows there, too. */
+	if (mknodat(dev, "console", S_IFREG | 0600, 0) < 0 && errno != EEXIST)
+		return err_sys(err, -errno, "cannot make /dev/console");
 	target = openat(dev, "console", O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (target < 0 || fstat(target, &st) < 0)
 		return err_sys(err, -errno, "cannot make /dev/console");
@@ -158,7 +160,8 @@ int console_connect(const char *path, int *ret, struct err *err)
 
 int console_send(int sock, int master, struct err *err)
 {
-	int r = send_with_fd(sock, "/dev/ptmx", strlen("/dev/ptmx"), master);
+	char name[] = "/dev/ptmx";
+	int r = send_with_fd(sock, name, strlen(name), master);
 
 	return r < 0 ? err_sys(err, r, "--console-socket: cannot send the pty") : 0;
 }

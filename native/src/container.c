@@ -15,6 +15,7 @@
 #include "state.h"
 #include "sync.h"
 #include "sys.h"
+#include "text.h"
 
 const char *container_status_name(enum container_status status)
 {
@@ -52,7 +53,7 @@ int container_open(const char *root, const char *id, struct container *ret, stru
 		return errno == ENOENT ?
 			       err_set(err, -ENOENT, "container \"%s\" does not exist", id) :
 			       err_sys(err, -errno, "cannot open container \"%s\"", id);
-	strcpy(c.id, id);
+	(void)text_copy(c.id, sizeof(c.id), id);
 	c.state_root = root ? strdup(root) : NULL;
 	r = state_load(&arena, c.dir_fd, &s, err);
 	if (r == -ENOENT) {

@@ -17,6 +17,7 @@
 #include "state.h"
 #include "sync.h"
 #include "sys.h"
+#include "text.h"
 
 struct creation {
 	struct launch l;
@@ -263,7 +264,7 @@ static int check_options(const struct launch *l, struct err *err)
 static void hand_over(struct creation *c, struct container *ret)
 {
 	*ret = (struct container)CONTAINER_INIT;
-	strcpy(ret->id, c->l.id);
+	(void)text_copy(ret->id, sizeof(ret->id), c->l.id);
 	ret->pid = c->pid;
 	ret->pidfd = c->pidfd;
 	ret->start_time = c->state.start_time;

@@ -57,12 +57,11 @@ int exec_plan_parse(struct exec_plan *plan, const char *text, size_t len, struct
 	const struct spec_process *own = plan->spec.process;
 	struct spec_process *p = arena_alloc(&plan->arena, sizeof(*p));
 	struct json *doc = NULL;
-	int r;
 
 	if (!p)
 		return err_set(err, -ENOMEM, "process: too large");
-	if ((r = json_parse(&plan->arena, text, len, &doc, err)) < 0 ||
-	    (r = spec_parse_process(&plan->arena, doc, p, err)) < 0)
+	if (json_parse(&plan->arena, text, len, &doc, err) < 0 ||
+	    spec_parse_process(&plan->arena, doc, p, err) < 0)
 		return err_prefix(err, "process");
 	if (own && !p->has_caps) {
 		p->has_caps = own->has_caps;
@@ -182,7 +181,10 @@ static int spawn(struct exec_plan *plan, struct exec_result *e, struct err *err)
 		return err_set(err, -EPROTO, "cannot enter the container: it may have ended");
 	e->pid = m.number;
 	e->pidfd = sys_pidfd_open(e->pid);
-	return e->pidfd < 0 ? err_sys(err, e->pidfd, "cannot open a pidfd") : 0;
+	if (e->pidfd < 0)
+		return err_sys(err, e->pidfd, "cannot open a pidfd");
+	r = sync_send(plan->sync[0], SYNC_MAPPED, 0, FD_NONE);
+	return r < 0 ? err_sys(err, r, "cannot answer the new process") : 0;
 }
 
 int exec_plan_run(struct exec_plan *plan, struct exec_result *ret, struct err *err)

@@ -111,6 +111,9 @@ static int become(struct exec_plan *plan, struct err *err)
 	struct spec_process *p = plan->process;
 	int r;
 
+	/* The parent must know the pid before it hears from it. */
+	if ((r = sync_expect(plan->sync[1], SYNC_MAPPED, err)) < 0)
+		return r;
 	if (setsid() < 0)
 		return err_sys(err, -errno, "cannot make a session");
 	r = p->terminal ? take_terminal(plan, err) : stdio_setup(plan->opts->stdio, err);
@@ -147,8 +150,7 @@ _Noreturn static void exec_main(struct exec_plan *plan)
 				(void)signal(s, SIG_DFL);
 		(void)sigemptyset(&none);
 		(void)sigprocmask(SIG_SETMASK, &none, NULL);
-		(void)execve(plan->program, (char *const *)(uintptr_t)plan->process->args.items,
-			     (char *const *)(uintptr_t)plan->process->env.items);
+		(void)sys_execve(plan->program, plan->process->args.items, plan->process->env.items);
 		(void)err_sys(&err, -errno, "process.args[0]: cannot run \"%s\"", plan->program);
 	}
 	sync_send_error(plan->sync[1], &err);

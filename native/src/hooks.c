@@ -24,7 +24,7 @@ _Noreturn static void hook_main(const struct spec_hook *h, int in)
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)dup2(in, 0);
 	(void)sys_close_range(3, ~0U, 0);
-	(void)execve(h->path, (char *const *)(uintptr_t)args, (char *const *)(uintptr_t)env);
+	(void)sys_execve(h->path, args, env);
 	(void)dprintf(2, "cannot run the hook %s: %s\n", h->path, strerror(errno));
 	_exit(127);
 }

@@ -28,15 +28,17 @@
 #define CLOSE_RANGE_CLOEXEC (1U << 2)
 #endif
 
-/* Until its ids are mapped the process is nobody; afterwards it becomes its namespace's root. */
+/* Until its ids are mapped the process is nobody; afterwards it becomes its namespace's root. One
+ * made by a scout waits, too: the parent must know its pid before it hears from it. */
 static int become_root(const struct launch *l, struct err *err)
 {
 	int r;
 
-	if (!l->new_user && !l->spec.ns[NS_USER].path)
-		return 0;
-	if (l->new_user && (r = sync_expect(l->sync[1], SYNC_MAPPED, err)) < 0)
+	if ((l->new_user || namespaces_need_scout(&l->spec)) &&
+	    (r = sync_expect(l->sync[1], SYNC_MAPPED, err)) < 0)
 		return r;
+	if (!l->spec.ns[NS_USER].wanted)
+		return 0;
 	if (syscall(SYS_setresgid, 0, 0, 0) < 0 || syscall(SYS_setresuid, 0, 0, 0) < 0)
 		return err_sys(err, -errno, "cannot become root of the user namespace");
 	(void)syscall(SYS_setgroups, 0, NULL);
@@ -80,13 +82,14 @@ static int set_sysctls(struct launch *l, struct err *err)
 		return r;
 	for (size_t i = 0; i < list->count; i++) {
 		_cleanup_close_ int fd = FD_NONE;
-		char path[256] = "sys/";
+		char path[256];
 
-		strcat(path, list->items[i].key);
+		(void)snprintf(path, sizeof(path), "sys/%s", list->items[i].key);
 		/* With a slash anywhere, dots belong to the names (net/ipv4/conf/eth0.1). */
 		if (!strchr(list->items[i].key, '/'))
 			for (char *p = path; *p; p++)
-				*p = *p == '.' ? '/' : *p;
+				if (*p == '.')
+					*p = '/';
 		fd = sys_openat2(l->proc_fd, path, O_WRONLY, 0,
 				 RESOLVE_NO_XDEV | RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
 		r = fd < 0 ? fd : write_fd(fd, list->items[i].value);
@@ -309,8 +312,7 @@ static int run(struct launch *l, struct err *err)
 	if (p->no_new_privs && !l->filter.notify && (r = load_filter(l, err)) < 0)
 		return r;
 	reset_signals();
-	(void)execve(l->exec_path, (char *const *)(uintptr_t)p->args.items,
-		     (char *const *)(uintptr_t)p->env.items);
+	(void)sys_execve(l->exec_path, p->args.items, p->env.items);
 	return err_sys(err, -errno, "process.args[0]: cannot run \"%s\"", l->exec_path);
 }
 

@@ -43,5 +43,7 @@ int json_get_object(const struct json *obj, const char *key, const struct json *
 int json_i64(const struct json *v, int64_t *ret);
 int json_u64(const struct json *v, uint64_t *ret);
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): a declaration cannot stand in parentheses */
 #define json_each(v, array)                                                                        \
 	for (const struct json *v = (array) ? (array)->child : NULL; v; v = v->next)
+/* NOLINTEND(bugprone-macro-parentheses) */

@@ -64,11 +64,11 @@ int launch_load(struct launch *l, const struct create_opts *opts, struct err *er
 			      .null_fd = FD_NONE,
 			      .console_slave = FD_NONE,
 			      .tasks = { .devices = FD_NONE } };
-	if ((r = resolve(l, ".", bundle, &l->bundle, err)) < 0)
+	if (resolve(l, ".", bundle, &l->bundle, err) < 0)
 		return err_prefix(err, "bundle");
 	if ((r = read_config(l, err)) < 0)
 		return r;
-	if ((r = resolve(l, l->bundle, l->spec.root_path, &l->rootfs, err)) < 0)
+	if (resolve(l, l->bundle, l->spec.root_path, &l->rootfs, err) < 0)
 		return err_prefix(err, "root.path");
 	if (strcmp(l->rootfs, "/") == 0)
 		return err_set(err, -EINVAL, "root.path: must not be the host's root");

@@ -9,6 +9,7 @@
 #include "json_write.h"
 #include "sync.h"
 #include "sys.h"
+#include "text.h"
 
 /* The child announced the number and loads the filter now: its listener appears under that number,
  * and nothing needs to be called by a process that is already filtered. */
@@ -33,9 +34,8 @@ static int connect_to(const char *path, struct err *err)
 	_cleanup_close_ int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 
-	if (strlen(path) >= sizeof(addr.sun_path))
+	if (!text_copy(addr.sun_path, sizeof(addr.sun_path), path))
 		return err_set(err, -ENAMETOOLONG, "linux.seccomp.listenerPath: too long");
-	strcpy(addr.sun_path, path);
 	if (sock < 0 || connect(sock, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		return err_sys(err, -errno, "linux.seccomp.listenerPath: cannot connect to %s", path);
 	return steal_fd(&sock);
@@ -67,7 +67,7 @@ int listener_pass(const struct seccomp_filter *f, const char *state, pid_t pid, 
 	jw_object_end(&w);
 	r = jw_finish(&w, &text, &len);
 	if (r >= 0)
-		r = send_with_fd(sock, text, len, listener);
+		r = send_with_fd(sock, w.buf, len, listener);
 	if (r >= 0)
 		r = sync_send(sync_fd, SYNC_GO, 0, FD_NONE);
 	return r < 0 ? err_sys(err, r, "linux.seccomp.listenerPath: cannot send") : 0;

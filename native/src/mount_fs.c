@@ -88,13 +88,13 @@ static int bind_group(const struct launch *l, const struct cgroup_dir *d, int ta
 static int mount_cgroup_v1(const struct launch *l, const struct spec_mount *m, int target,
 			   struct err *err)
 {
-	static const char *const data[] = { "mode=755", "size=64k" };
+	const char *data[] = { "mode=755", "size=64k" };
 	struct spec_mount tmpfs = { .type = "tmpfs", .source = "tmpfs" };
 	struct mount_attr readonly = { .attr_set = m->attr_set & MOUNT_ATTR_RDONLY };
 	_cleanup_close_ int tree = FD_NONE;
 	int r;
 
-	tmpfs.data.items = (const char **)(uintptr_t)data;
+	tmpfs.data.items = data;
 	tmpfs.data.count = ARRAY_LEN(data);
 	tmpfs.attr_set = m->attr_set & ~(uint64_t)MOUNT_ATTR_RDONLY;
 	tree = mount_new_filesystem(&tmpfs, err);

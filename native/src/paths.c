@@ -12,13 +12,12 @@
 #include "sys.h"
 
 /* One empty read-only tmpfs serves every masked folder. */
-static int empty_folder(int root_fd, int *cached, struct err *err)
+static int empty_folder(int *cached, struct err *err)
 {
-	static const char *const data[] = { "nr_blocks=1", "nr_inodes=1" };
+	const char *data[] = { "nr_blocks=1", "nr_inodes=1" };
 	struct spec_mount m = { .type = "tmpfs", .source = "tmpfs" };
 
-	(void)root_fd;
-	m.data.items = (const char **)(uintptr_t)data;
+	m.data.items = data;
 	m.data.count = ARRAY_LEN(data);
 	m.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
 	if (*cached < 0) {
@@ -42,7 +41,7 @@ static int mask(const struct launch *l, const char *path, int *folder, struct er
 	if (S_ISDIR(st.st_mode)) {
 		bool fresh = *folder < 0;
 
-		r = empty_folder(l->root_fd, folder, err);
+		r = empty_folder(folder, err);
 		if (r < 0)
 			return r;
 		/* The first use attaches the mount itself, later ones attach clones of it. */

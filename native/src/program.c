@@ -8,6 +8,7 @@
 
 #include "cleanup.h"
 #include "process.h"
+#include "text.h"
 
 #define PASSWD_LIMIT (1 << 20)
 
@@ -38,10 +39,9 @@ int process_find_program(const struct spec_process *p, char *ret, struct err *er
 	const char *name = p->args.items[0], *path = env_get(&p->env, "PATH");
 	int seen = -ENOENT, r;
 
-	if (strlen(name) >= 4096)
+	if (!text_copy(ret, 4096, name))
 		return err_set(err, -ENAMETOOLONG, "process.args[0]: too long");
 	if (strchr(name, '/')) {
-		strcpy(ret, name);
 		r = check_program(name);
 		return r < 0 ? err_sys(err, r, "process.args[0]: cannot run \"%s\"", name) : 0;
 	}
@@ -101,13 +101,12 @@ static char *home_of(uint32_t uid)
 	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		char copy[1024], *id, *home;
 
-		if (strlen(line) >= sizeof(copy))
+		if (!text_copy(copy, sizeof(copy), line))
 			continue;
-		strcpy(copy, line);
 		id = field(copy, 2);
 		if (!id || !*id || strtoul(id, NULL, 10) != uid)
 			continue;
-		strcpy(copy, line);
+		(void)text_copy(copy, sizeof(copy), line);
 		home = field(copy, 5);
 		return home && *home == '/' ? strdup(home) : NULL;
 	}

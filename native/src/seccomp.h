@@ -10,7 +10,7 @@
 #include "json.h"
 
 struct seccomp_filter {
-	struct sock_filter *code; /* NULL = no filter */
+	const struct sock_filter *code; /* NULL = no filter */
 	unsigned short len;
 	uint32_t flags; /* SECCOMP_FILTER_FLAG_* */
 	bool notify;	/* some action is SCMP_ACT_NOTIFY */

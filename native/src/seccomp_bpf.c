@@ -42,7 +42,7 @@ static void emit_ret(struct code *c, uint32_t action)
 /* One 64-bit comparison from 32-bit halves. Falls through when it holds, jumps to FAIL when not. */
 static int emit_condition(struct code *c, const struct seccomp_condition *q)
 {
-	uint32_t lo = (uint32_t)(offsetof(struct seccomp_data, args) + 8 * q->index), hi = lo + 4;
+	uint32_t lo = (uint32_t)offsetof(struct seccomp_data, args) + 8 * q->index, hi = lo + 4;
 	uint32_t vhi = (uint32_t)(q->value >> 32), vlo = (uint32_t)q->value;
 	const char *op = q->op + strlen("SCMP_CMP_");
 
@@ -179,7 +179,7 @@ static int emit_tree(struct code *c, const struct seccomp_plan *plan, const stru
 
 static int emit_arch(struct code *c, const struct seccomp_plan *plan, int arch, uint32_t base)
 {
-	struct range ranges[SECCOMP_NUMBERS + 2];
+	struct range ranges[SECCOMP_NUMBERS + 2] = { 0 };
 	size_t n;
 
 	if (!plan->arch[arch]) {

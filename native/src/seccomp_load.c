@@ -6,17 +6,23 @@
 #include "seccomp_default.h"
 #include "sys.h"
 
+/* struct sock_fprog with the constness that the kernel honours. */
+struct program {
+	unsigned short len;
+	const struct sock_filter *code;
+};
+
 void seccomp_default(struct seccomp_filter *ret)
 {
 	*ret = (struct seccomp_filter){
-		.code = (struct sock_filter *)(uintptr_t)seccomp_default_code,
+		.code = seccomp_default_code,
 		.len = sizeof(seccomp_default_code) / sizeof(seccomp_default_code[0]),
 	};
 }
 
 int seccomp_load(const struct seccomp_filter *f, int *ret_listener, struct err *err)
 {
-	struct sock_fprog program = { .len = f->len, .filter = f->code };
+	struct program program = { .len = f->len, .code = f->code };
 	uint32_t flags = f->flags;
 	int r;
 

@@ -104,7 +104,7 @@ int launch_spawn(struct launch *l, pid_t *ret_pid, int *ret_pidfd, struct err *e
 	r = write_oom_score(l, *ret_pid, err);
 	if (r >= 0 && l->new_user)
 		r = idmap_write(*ret_pid, &l->spec.uid_maps, &l->spec.gid_maps, err);
-	if (r >= 0 && l->new_user)
+	if (r >= 0 && (l->new_user || scout))
 		r = sync_send(l->sync[0], SYNC_MAPPED, 0, FD_NONE);
 	return r;
 }

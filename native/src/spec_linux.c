@@ -55,7 +55,9 @@ static int parse_device(const struct json *v, struct spec_device *d, struct err 
 		return err_set(err, -EINVAL, "type: must be c, b, u or p");
 	if (type[0] != 'p' && (major < 0 || minor < 0 || major > 0xfff || minor > 0xfffff))
 		return err_set(err, -EINVAL, "major, minor: out of range");
-	d->type = type[0] == 'u' ? 'c' : type[0];
+	d->type = type[0];
+	if (d->type == 'u')
+		d->type = 'c';
 	d->major = (uint32_t)major;
 	d->minor = (uint32_t)minor;
 	d->mode &= 07777;

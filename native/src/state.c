@@ -11,6 +11,7 @@
 #include "cleanup.h"
 #include "json_write.h"
 #include "sys.h"
+#include "text.h"
 
 int state_check_id(const char *id, struct err *err)
 {
@@ -31,9 +32,8 @@ static int make_folders(const char *path)
 {
 	char buf[4096];
 
-	if (strlen(path) >= sizeof(buf))
+	if (!text_copy(buf, sizeof(buf), path))
 		return -ENAMETOOLONG;
-	strcpy(buf, path);
 	for (char *p = buf + 1; *p; p++) {
 		if (*p != '/')
 			continue;

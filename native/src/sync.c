@@ -58,7 +58,7 @@ int sync_receive(int sock, struct sync_message *ret, int *ret_fd, struct err *er
 
 int sync_expect(int sock, enum sync_kind kind, struct err *err)
 {
-	struct sync_message m;
+	struct sync_message m = { 0 };
 	int r = sync_receive(sock, &m, NULL, err);
 
 	if (r < 0)

@@ -3,7 +3,7 @@
  *
  *   child                               parent
  *                                       writes id maps, oom score
- *                       <- MAPPED       (only with a new user namespace)
+ *                       <- MAPPED       (with a new user namespace, or made by a scout)
  *   HOOKS_PLEASE ->                     runs prestart and createRuntime hooks
  *                       <- HOOKS_DONE
  *   TERMINAL + fd ->                    keeps the pty master

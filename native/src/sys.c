@@ -155,6 +155,11 @@ int sys_setns(int fd, int kind)
 	RET(syscall(SYS_setns, fd, kind));
 }
 
+int sys_execve(const char *path, const char *const *args, const char *const *env)
+{
+	RET(syscall(SYS_execve, path, args, env));
+}
+
 int read_file_at(int dir, const char *path, size_t limit, char **ret, size_t *ret_len)
 {
 	_cleanup_close_ int fd = openat(dir, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -237,10 +242,10 @@ union fd_control {
 	char buf[CMSG_SPACE(sizeof(int))];
 };
 
-int send_with_fd(int sock, const void *buf, size_t len, int fd)
+int send_with_fd(int sock, void *buf, size_t len, int fd)
 {
 	union fd_control control = { .buf = { 0 } };
-	struct iovec iov = { .iov_base = (void *)(uintptr_t)buf, .iov_len = len };
+	struct iovec iov = { .iov_base = buf, .iov_len = len };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 

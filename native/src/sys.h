@@ -40,6 +40,7 @@ int sys_capset(const uint64_t effective, const uint64_t permitted, const uint64_
 int sys_seccomp(unsigned op, unsigned flags, void *args);
 int sys_bpf(int cmd, void *attr, size_t size);
 int sys_setns(int fd, int kind);
+int sys_execve(const char *path, const char *const *args, const char *const *env);
 
 /* Whole small file into a fresh NUL-terminated buffer; -EFBIG above `limit`. */
 int read_file_at(int dir, const char *path, size_t limit, char **ret, size_t *ret_len);
@@ -49,5 +50,5 @@ int write_fd(int fd, const char *text);
 int write_all(int fd, const void *buf, size_t len);
 
 /* Sends or receives one message with at most one descriptor; *ret_fd is FD_NONE without one. */
-int send_with_fd(int sock, const void *buf, size_t len, int fd);
+int send_with_fd(int sock, void *buf, size_t len, int fd);
 ssize_t recv_with_fd(int sock, void *buf, size_t len, int *ret_fd);
