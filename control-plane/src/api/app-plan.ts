@@ -64,7 +64,7 @@ export function appState(view: ClusterView, namespace: string, app: string): App
 }
 
 /** Digests of the files that a service refers to, as its revision keeps them. */
-export function fileDigests(spec: ServiceSpec, app: Pick<AppSpec, 'configs' | 'secrets'>): Record<string, string> {
+function fileDigests(spec: ServiceSpec, app: Pick<AppSpec, 'configs' | 'secrets'>): Record<string, string> {
   const digests: Record<string, string> = {};
   for (const [kind, references, files] of [
     ['config', spec.container?.configs ?? [], app.configs],

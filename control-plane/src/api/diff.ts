@@ -78,7 +78,7 @@ function text(value: unknown): string {
 }
 
 /** JSON with sorted keys and without fields at their defaults, so that a field added later changes nothing. */
-export function canonical(value: unknown): string {
+function canonical(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map((item) => canonical(item)).join(',')}]`;
   if (!isObject(value)) return JSON.stringify(value) ?? '';
   const parts = Object.keys(value)

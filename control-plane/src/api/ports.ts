@@ -18,14 +18,13 @@ import type {
   Usage,
 } from '@gantry/proto';
 import type { ClusterView } from '../cluster/view.ts';
-import type { Identity } from '../security/authn.ts';
 import type { Store } from '../store/store.ts';
 
 /** Tells users what happened. */
-export type EmitEvent = (event: Partial<Event> & Pick<Event, 'type' | 'message'>) => void;
+type EmitEvent = (event: Partial<Event> & Pick<Event, 'type' | 'message'>) => void;
 
 /** Empty fields match everything; a namespace also matches events of none (of nodes, of operations). */
-export interface EventFilter {
+interface EventFilter {
   readonly namespace: string;
   readonly app: string;
   readonly service: string;
@@ -36,7 +35,7 @@ export interface EventFilter {
 }
 
 /** What happened of late. */
-export interface EventSource {
+interface EventSource {
   /** Matching events that are kept, oldest first; bounded by what is kept. */
   list(filter: EventFilter): Promise<readonly Event[]>;
   /** Matching events from `sinceUs` on (0: from now), until the signal aborts. */
@@ -81,7 +80,7 @@ export interface Planner {
   eligibleNodes(spec: ServiceSpec): readonly string[];
 }
 
-export interface OperationRequest {
+interface OperationRequest {
   /** Makes the operation's id, so that the same request has one operation; empty: a new one. */
   readonly requestId: string;
   /** "drain". */
@@ -93,7 +92,7 @@ export interface OperationRequest {
 }
 
 /** Long work. Records of operations are read from the view. */
-export interface Operations {
+interface Operations {
   /** @throws GantryError unavailable while operations cannot be taken, failedPrecondition when the subject has one already. */
   submit(request: OperationRequest): Promise<Operation>;
   /** @throws GantryError notFound, failedPrecondition when it has ended. */
@@ -108,13 +107,13 @@ export type UsageSubject =
   | { readonly kind: 'service'; readonly id: string };
 
 /** Usage over time. */
-export interface UsageWindows {
+interface UsageWindows {
   /** Points oldest first, at most 1000. @throws GantryError unavailable when there is no history store. */
   history(subject: UsageSubject, sinceUs: number, stepUs: number, signal: AbortSignal): Promise<readonly Usage[]>;
 }
 
 /** Join tokens. */
-export interface TokenIssuer {
+interface TokenIssuer {
   create(options: { ttlUs?: number; uses?: number; description?: string }): Promise<{ token: string; record: JoinToken }>;
   list(): Promise<readonly JoinToken[]>;
   /** @throws GantryError notFound */
@@ -122,7 +121,7 @@ export interface TokenIssuer {
 }
 
 /** Seals the content of secrets. */
-export interface SecretSealer {
+interface SecretSealer {
   readonly keyId: string;
   /** @param context the record's key. */
   seal(plain: Uint8Array, context: string): Uint8Array;
@@ -149,6 +148,3 @@ export interface ApiDeps {
   /** Of the program. */
   readonly version: string;
 }
-
-/** What handlers know of their caller. */
-export type Caller = Identity;

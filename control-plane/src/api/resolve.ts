@@ -22,13 +22,6 @@ export function resolveContainer(view: ClusterView, namespace: string, text: str
   return found;
 }
 
-/** @throws GantryError notFound for a service that does not exist or is gone. */
-export function resolveService(view: ClusterView, namespace: string, text: string): Service {
-  const found = findService(view, namespace, text);
-  if (!found) throw notFound('service', text, 'see gantry services');
-  return found;
-}
-
 /** App, "app/service", a service's name that only one app has, a container's name, id or unique prefix. */
 export function resolveTarget(view: ClusterView, namespace: string, text: string): Target {
   const service = findService(view, namespace, text);

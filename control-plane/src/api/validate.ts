@@ -16,7 +16,7 @@ import { limits, refuse, requireCount, requireMap, requirePlain, requireText, re
 import { validateContainer } from './validate-container.ts';
 
 /** What a service that reserves nothing is given: placement needs a figure, and says so. */
-export const defaultReservation = { cpuMillis: 100, memoryBytes: 64 * 1024 * 1024 } as const;
+const defaultReservation = { cpuMillis: 100, memoryBytes: 64 * 1024 * 1024 } as const;
 
 function requireName(path: string, name: string): void {
   if (!isName(name)) refuse(path, 'lower-case letters, digits and inner hyphens, at most 63', name);

@@ -134,7 +134,6 @@ describe('joinContainer', () => {
     ['its node lost', running, {}, true, ContainerState.lost],
     ['to start again when its node was lost', { ...running, state: ContainerState.failed }, {}, true, ContainerState.lost],
     ['ended before its node was lost', { ...running, state: ContainerState.failed, final: true }, {}, true, ContainerState.failed],
-    ['failed and to start again, its node lost', { ...running, state: ContainerState.failed, final: true }, {}, true, ContainerState.lost],
   ])('state when %s', (_, status, init, nodeLost, state) => {
     const container = joinContainer({ assignment: { ...bound, ...init }, status }, { nodeLost });
     expect(container.state).toBe(state);

@@ -3,7 +3,7 @@ import { keys } from './keys.ts';
 import type { Comparison, Store } from './store.ts';
 
 /** History is kept for one to two of these. */
-export const compactionIntervalMs = 300_000;
+const compactionIntervalMs = 300_000;
 
 export interface CompactionOptions {
   store: Store;

@@ -7,7 +7,7 @@ import type { Comparison, KeyValue, Store, StoreLease } from './store.ts';
  * Time a dead leader's key outlives it. etcd looks for expired leases each half second, so another leads at most
  * 3.5 s after the leader's last keepalive.
  */
-export const leaderTtlMs = 3000;
+const leaderTtlMs = 3000;
 
 const retry = { minMs: 50, maxMs: 1000 };
 
