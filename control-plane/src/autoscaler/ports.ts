@@ -9,7 +9,7 @@ export interface UsageSource {
 }
 
 /** Tells users what happened. */
-export type EmitEvent = (event: Partial<Event> & Pick<Event, 'type' | 'message'>) => void;
+type EmitEvent = (event: Partial<Event> & Pick<Event, 'type' | 'message'>) => void;
 
 /** Everything that the autoscaler acts through; one per leadership term. */
 export interface AutoscalerOptions {

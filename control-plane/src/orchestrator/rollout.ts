@@ -18,7 +18,7 @@ const progressEveryUs = 1e6;
 const noBatch = 1;
 
 /** States in which containers are being brought to the target. */
-export function isMoving(state: RolloutState): boolean {
+function isMoving(state: RolloutState): boolean {
   return state === RolloutState.updating || state === RolloutState.rolling_back;
 }
 

@@ -66,7 +66,7 @@ export function parseConstraint(text: string): Constraint {
 const archNames: Readonly<Record<string, string>> = { x86_64: 'amd64', x64: 'amd64', aarch64: 'arm64' };
 
 /** One name an architecture, whoever names it: x86_64 and x64 are amd64, aarch64 is arm64. */
-export function normalArch(arch: string): string {
+function normalArch(arch: string): string {
   return archNames[arch] ?? arch;
 }
 

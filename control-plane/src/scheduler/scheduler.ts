@@ -149,7 +149,7 @@ export class ClusterScheduler {
 const noContext: DemandContext = {};
 
 /** A node as the scheduler sees it; undefined when it is no member or has never shown itself. */
-export function nodeOf(view: ClusterView, name: string): SchedulerNode | undefined {
+function nodeOf(view: ClusterView, name: string): SchedulerNode | undefined {
   const settings = view.nodes.get(name)?.value;
   const machine = view.machines.get(name)?.value;
   if (!settings || settings.removed || !machine?.capacity) return undefined;
@@ -173,7 +173,7 @@ function closedBy(availability: NodeSettingsAvailability): string {
 }
 
 /** What a container takes of its node while it is there. */
-export function needsOf({ spec, reservation }: Assignment): Amounts {
+function needsOf({ spec, reservation }: Assignment): Amounts {
   if (!spec) return amountsOf(reservation ?? { cpuMillis: 0, memoryBytes: 0, ioBytesPerSecond: 0, networkBytesPerSecond: 0 });
   return demandOf(reservation ? { ...spec, reservation, placement: null } : { ...spec, placement: null }).needs;
 }

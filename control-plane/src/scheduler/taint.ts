@@ -3,7 +3,7 @@ import { type Taint, TaintEffect } from '@gantry/proto';
 const effectNames: ReadonlyMap<string, TaintEffect> = new Map(Object.entries(TaintEffect));
 
 /** Whether "key", "key=value" or "key=value:effect" stands the taint. The effect may be written with - or _. */
-export function tolerates(toleration: string, taint: Taint): boolean {
+function tolerates(toleration: string, taint: Taint): boolean {
   const [selector = '', effect] = toleration.split(':');
   const [key = '', value] = selector.split('=');
   if (effect !== undefined && effectNames.get(effect.replaceAll('-', '_')) !== taint.effect) return false;
