@@ -51,6 +51,15 @@ test('nodes that come at the same time get different subnets, and a node keeps i
   expect(await again.next((message) => message.welcome)).toMatchObject({ subnet: subnets[1], session: 2 });
 });
 
+test('thirty new nodes that come in one moment all get in, each with a subnet of its own', async () => {
+  await cluster.close();
+  const nodes = Array.from({ length: 30 }, (_, index) => `n${index}`);
+  cluster = await startHarness({ nodes });
+  const agents = await Promise.all(nodes.map((node) => cluster.connected(node)));
+  const subnets = await Promise.all(agents.map((agent) => agent.next((message) => message.welcome?.subnet)));
+  expect(new Set(subnets).size).toBe(30);
+});
+
 test('an assignment reaches the agent as a change, and its removal too', async () => {
   const agent = await cluster.connected('n1');
   await cluster.assign({ id: 'c1', node: 'n1' });

@@ -2,6 +2,7 @@ import { Code, GantryError } from '@gantry/common';
 import { AssignmentDesired, type EnrollRequest, type EnrollResponse } from '@gantry/proto';
 import { type Change, type ClusterView, serviceId } from '../cluster/view.ts';
 import { AgentStreamBroker, type AgentStreams } from './agent-streams.ts';
+import { containerEvents } from './container-events.ts';
 import { EndpointTable } from './endpoint-table.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { Liveness } from './liveness.ts';
@@ -171,6 +172,14 @@ export class Gateway {
           this.usage.forgetContainer(change.id);
           this.#writer.forget(change.id);
         }
+        return false;
+      }
+      case 'statuses': {
+        const { value, previous, id } = change;
+        const assignment = this.#options.view.assignments.get(id)?.value;
+        // the gateway that holds the node's session tells it, and no other
+        if (!value || !assignment || !this.sessions.get(value.node)) return false;
+        for (const event of containerEvents(assignment, previous, value)) this.#options.emit(event);
         return false;
       }
       case 'machines': {

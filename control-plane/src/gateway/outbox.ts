@@ -1,7 +1,7 @@
 import { ControlMessage } from '@gantry/proto';
 
 /** What a session sends, in the order of its urgency. */
-export const slots = ['welcome', 'statusAck', 'assignments', 'endpoints', 'network', 'commands', 'pong'] as const;
+const slots = ['welcome', 'statusAck', 'assignments', 'endpoints', 'network', 'commands', 'pong'] as const;
 export type Slot = (typeof slots)[number];
 
 /** Builds a slot's message from the state at the moment of sending; undefined when there is nothing to say. */

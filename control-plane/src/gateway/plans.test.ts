@@ -1,8 +1,19 @@
 import { Code, ManualClock } from '@gantry/common';
-import { Assignment, AssignmentDesired, ContainerState, ContainerStatus, Hello, Machine, Service, ServiceSpec } from '@gantry/proto';
+import {
+  Assignment,
+  AssignmentDesired,
+  ContainerHealth,
+  ContainerState,
+  ContainerStatus,
+  Hello,
+  Machine,
+  Service,
+  ServiceSpec,
+} from '@gantry/proto';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type AdmissionInput, AdmissionThrottle, admit } from './admission.ts';
+import { containerEvents } from './container-events.ts';
 import { endpointsOf } from './endpoint-table.ts';
 import { lossMs, type Observed, planLiveness, defaultLivenessRules as rules } from './liveness-plan.ts';
 import { Outbox } from './outbox.ts';
@@ -283,4 +294,24 @@ test('a hold ends with the last acknowledgement, the last session or its time, w
   await clock.advance(2000);
   expect(released).toEqual(['a', 'b']);
   expect(clock.pending).toBe(0);
+});
+
+test('users are told of starts, ends, restarts and health, and not of the steps between', () => {
+  const assignment = Assignment.create({ id: 'c1', node: 'n1', slot: 2, key: { namespace: 'd', app: 'shop', service: 'web' } });
+  const said = (state: ContainerState, init: Partial<ContainerStatus> = {}) => ContainerStatus.create({ id: 'c1', state, ...init });
+  const told = (before: ContainerStatus | undefined, after: ContainerStatus) =>
+    containerEvents(assignment, before, after).map((event) => event.message);
+  expect(told(undefined, said(ContainerState.preparing))).toEqual([]);
+  expect(told(said(ContainerState.starting), said(ContainerState.running))).toEqual(['shop/web.2 runs']);
+  expect(told(said(ContainerState.running), said(ContainerState.running, { ready: true }))).toEqual([]);
+  expect(told(said(ContainerState.running), said(ContainerState.failed, { exitCode: 137, oomKilled: true }))).toEqual([
+    'shop/web.2 failed: exit code 137 (out of memory)',
+  ]);
+  const again = said(ContainerState.running, { restarts: 1, lastReason: 'exit code 1' });
+  expect(told(said(ContainerState.starting), again)).toEqual(['shop/web.2 runs again after exit code 1, restart 1']);
+  expect(told(again, { ...again, health: ContainerHealth.unhealthy })).toEqual(['shop/web.2 fails its health check']);
+  expect(told({ ...again, health: ContainerHealth.unhealthy }, { ...again, health: ContainerHealth.healthy })).toHaveLength(1);
+  expect(containerEvents(assignment, undefined, said(ContainerState.rejected, { reason: 'no image' }))).toMatchObject([
+    { type: 'ContainerRejected', severity: 1, namespace: 'd', app: 'shop', service: 'web', subject: 'container/c1', node: 'n1' },
+  ]);
 });

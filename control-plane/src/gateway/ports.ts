@@ -8,7 +8,7 @@ import type { LivenessRules } from './liveness-plan.ts';
 export type EmitEvent = (event: Partial<Event> & Pick<Event, 'type' | 'message'>) => void;
 
 /** How nodes come to certificates. */
-export interface NodeEnrolment {
+interface NodeEnrolment {
   enroll(request: EnrollRequest): Promise<{ response: EnrollResponse; revision: number }>;
   renew(node: string, request: RenewRequest): Promise<EnrollResponse>;
 }

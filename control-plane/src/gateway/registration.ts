@@ -13,6 +13,8 @@ export interface RegistrationOptions {
   view: ClusterView;
   /** "10.64.0.0/12" */
   clusterCidr: string;
+  /** Gives subnets to one node after the other, so that nodes that come together do not get in each other's way. */
+  inTurn: <T>(work: () => Promise<T>) => Promise<T>;
 }
 
 /** The node's record as it was written, and the store's revision that shows it. */
@@ -28,30 +30,49 @@ export interface Registration {
  * @throws GantryError failedPrecondition for a copy of the node's identity, resourceExhausted when no subnet is free.
  */
 export async function register(
-  { store, view, clusterCidr }: RegistrationOptions,
+  options: RegistrationOptions,
   input: Omit<AdmissionInput, 'machine' | 'newSubnet'>,
   signal: AbortSignal,
 ): Promise<Registration> {
+  const { store, inTurn } = options;
   const { node } = input.hello;
   for (let attempt = 0; attempt < attempts; attempt++) {
     const item = await store.get(keys.machine(node));
     const before = item ? Machine.decode(item.value) : undefined;
-    const compare: Comparison[] = [{ kind: 'modRevision', key: keys.machine(node), equals: item?.modRevision ?? 0 }];
-    const writes: Write[] = [];
-    let subnet = '';
-    if (!before || before.subnet === '') {
-      const given = await store.get(keys.subnets());
-      await view.atLeast(given?.modRevision ?? 0, signal);
-      subnet = lowestFreeSubnet(parseRange(clusterCidr), new Set([...view.machines.values()].map((entry) => entry.value.subnet)));
-      compare.push({ kind: 'modRevision', key: keys.subnets(), equals: given?.modRevision ?? 0 });
-      writes.push({ kind: 'put', key: keys.subnets(), value: Buffer.from(subnet) });
-    }
-    const machine = admit({ ...input, machine: before, newSubnet: () => subnet });
-    writes.push({ kind: 'put', key: keys.machine(node), value: Machine.encode(machine) });
-    const result = await store.transact({ compare, writes });
-    if (result.succeeded) return { machine, before, revision: result.revision };
+    const compare: Comparison = { kind: 'modRevision', key: keys.machine(node), equals: item?.modRevision ?? 0 };
+    const known = { ...input, machine: before };
+    const written =
+      before && before.subnet !== ''
+        ? await write(store, [compare], admit({ ...known, newSubnet: () => before.subnet }))
+        : await inTurn(() => writeWithSubnet(options, compare, known, signal));
+    if (written) return { ...written, before };
   }
   throw new GantryError(Code.aborted, `cannot register node "${node}": its record keeps changing`);
+}
+
+type Written = Omit<Registration, 'before'> | undefined;
+
+async function write(store: Store, compare: readonly Comparison[], machine: Machine, more: readonly Write[] = []): Promise<Written> {
+  const writes: Write[] = [...more, { kind: 'put', key: keys.machine(machine.name), value: Machine.encode(machine) }];
+  const { succeeded, revision } = await store.transact({ compare, writes });
+  return succeeded ? { machine, revision } : undefined;
+}
+
+/** Gives the node a subnet; a key that changes with every subnet that is given keeps gateways from giving one twice. */
+async function writeWithSubnet(
+  { store, view, clusterCidr }: RegistrationOptions,
+  compare: Comparison,
+  input: Omit<AdmissionInput, 'newSubnet'>,
+  signal: AbortSignal,
+): Promise<Written> {
+  const given = await store.get(keys.subnets());
+  const last = given?.modRevision ?? 0;
+  await view.atLeast(last, signal);
+  const taken = new Set([...view.machines.values()].map((entry) => entry.value.subnet));
+  const machine = admit({ ...input, newSubnet: () => lowestFreeSubnet(parseRange(clusterCidr), taken) });
+  return await write(store, [compare, { kind: 'modRevision', key: keys.subnets(), equals: last }], machine, [
+    { kind: 'put', key: keys.subnets(), value: Buffer.from(machine.subnet) },
+  ]);
 }
 
 /**

@@ -32,6 +32,8 @@ export class Sessions {
   readonly #options: SessionsOptions;
   readonly #byNode = new Map<string, Session>();
   readonly #throttle = new AdmissionThrottle();
+  /** Ends when the last node that asked for a subnet has one. */
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: SessionsOptions) {
     this.#options = options;
@@ -138,7 +140,7 @@ export class Sessions {
     const present = this.#byNode.get(node);
     try {
       const { machine, before, revision } = await register(
-        gateway,
+        { ...gateway, inTurn: (work) => this.#inTurn(work) },
         {
           hello,
           present: present?.state.kind === 'active' ? { epoch: present.state.epoch, heardMs: present.heardMs } : undefined,
@@ -164,6 +166,15 @@ export class Sessions {
       if (error.code === Code.failedPrecondition) this.#throttle.refused(node, clock.monotonicMs());
       throw error;
     }
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#turn.then(work);
+    this.#turn = mine.then(
+      () => undefined,
+      () => undefined,
+    );
+    return mine;
   }
 
   #welcome(machine: Machine): Welcome {

@@ -15,7 +15,7 @@ const finalStates: ReadonlySet<ContainerState> = new Set([
 ]);
 
 /** Whether nothing follows a state unless the container starts again. */
-export function isFinal(state: ContainerState): boolean {
+function isFinal(state: ContainerState): boolean {
   return finalStates.has(state);
 }
 

@@ -7,7 +7,7 @@ export interface Range {
 }
 
 /** Length of a node's prefix: 254 addresses, less the bridge's. */
-export const nodePrefix = 24;
+const nodePrefix = 24;
 
 /** @throws GantryError invalidArgument unless the text is an IPv4 range whose host bits are zero. */
 export function parseRange(text: string): Range {

@@ -5,7 +5,7 @@ import { keys } from '../store/keys.ts';
 import type { Store } from '../store/store.ts';
 
 /** What a user asks for. */
-export interface OperationRequest {
+interface OperationRequest {
   /** Becomes the operation's id, so that the same request has one operation; empty: a new one. */
   readonly requestId: string;
   /** "drain". */

@@ -7,7 +7,7 @@ import { issueWithKey, organizations } from './certificates.ts';
 
 const lifetimeMs = 30 * 86_400_000;
 /** The name that clients expect in the server's certificate, whatever address they dial. */
-export const serverName = 'gantry-control-plane';
+const serverName = 'gantry-control-plane';
 
 /** What the gRPC port shows, all PEM. */
 export interface ServerIdentity {

@@ -6,7 +6,7 @@ import type { Comparison, Store, Write } from '../store/store.ts';
 
 const hourUs = 3_600_000_000;
 
-export interface CreateTokenOptions {
+interface CreateTokenOptions {
   /** Microseconds; default one hour. */
   ttlUs?: number;
   /** Default one. */

@@ -9,7 +9,7 @@ import { RedisWindows } from './redis-windows.ts';
 import { MemoryWindows, readHistory, type UsageWindows } from './windows.ts';
 
 /** What usage history is about. */
-export type UsageSubject =
+type UsageSubject =
   | { readonly kind: 'node'; readonly name: string }
   | { readonly kind: 'container'; readonly id: string }
   /** "ns/app/service": the sum over its containers. */

@@ -141,7 +141,7 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
   };
 }
 
-export function serviceWrite(init: Partial<ServiceSpec> = {}): Write {
+function serviceWrite(init: Partial<ServiceSpec> = {}): Write {
   const spec = ServiceSpec.create({ name: web.service, ports: [{ target: 80, published: 8080, protocol: 0 }], ...init });
   return { kind: 'put', key: keys.service(web), value: Service.encode(Service.create({ key: web, spec, generation: 1 })) };
 }
