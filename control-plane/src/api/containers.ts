@@ -16,7 +16,7 @@ import { commit } from './commit.ts';
 import type { Api, Call } from './context.ts';
 import { pageOf } from './paging.ts';
 import { resolveContainer } from './resolve.ts';
-import { pendingOf, viewContainer } from './service-view.ts';
+import { pendingAt, pendingOf, viewContainer } from './service-view.ts';
 import { watchView } from './watch.ts';
 import { why } from './why.ts';
 
@@ -116,7 +116,7 @@ function current(api: Api, id: string): Container | undefined {
   }
   const slot = Number(service.slice(service.lastIndexOf('.') + 1));
   const owner = api.view.services.get(serviceOf(id))?.value;
-  return owner && pendingOf(api, owner).find((one) => one.slot === slot);
+  return owner && pendingAt(api, owner, slot);
 }
 
 /** What a removal tells of a container: which one it was. */

@@ -4,7 +4,7 @@ import { scopeOf } from './access.ts';
 import type { Api } from './context.ts';
 import { pageOf } from './paging.ts';
 
-/** Handlers of the service Events. Events of no namespace (of nodes, of operations) are shown to all users. */
+/** Handlers of the service Events. Events of no namespace (of nodes, of operations) are for operators. */
 export function createEventsApi(api: Api): Handlers<typeof EventsService, Identity> {
   const { guard, events } = api;
   return {

@@ -23,7 +23,7 @@ import type { Store } from '../store/store.ts';
 /** Tells users what happened. */
 type EmitEvent = (event: Partial<Event> & Pick<Event, 'type' | 'message'>) => void;
 
-/** Empty fields match everything; a namespace also matches events of none (of nodes, of operations). */
+/** Empty fields match everything. */
 interface EventFilter {
   readonly namespace: string;
   readonly app: string;

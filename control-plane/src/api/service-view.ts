@@ -76,6 +76,17 @@ export function pendingOf(picture: Picture, service: Service): Container[] {
   return slots.filter((slot) => !taken.has(slot)).map((slot) => pendingContainer(service, slot, refusal));
 }
 
+/** One slot of a service as long as it waits for a place. */
+export function pendingAt(picture: Picture, service: Service, slot: number): Container | undefined {
+  const { view } = picture;
+  if (!service.spec || isGlobal(service.spec.mode) || slot > desiredCount(picture, service)) return undefined;
+  const id = serviceId(service.key!);
+  for (const { value } of view.assignmentsOf(id).values()) {
+    if (value.slot === slot && value.desired === AssignmentDesired.run) return undefined;
+  }
+  return pendingContainer(service, slot, view.refusals.get(id)?.value.refusal ?? null);
+}
+
 /** The sum of what is known; null when nothing is. */
 function sumUsage(usages: readonly (Usage | undefined)[]): Usage | null {
   const known = usages.filter((usage) => usage !== undefined);

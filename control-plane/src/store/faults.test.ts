@@ -135,6 +135,20 @@ describe('a call', () => {
     });
   });
 
+  test('to a full etcd is RESOURCE_EXHAUSTED with the next step, and reads go on', async () => {
+    const small = await startTestEtcd({ quotaBytes: 2 * 1024 * 1024 });
+    const full = new EtcdStore({ hosts: [small.address] });
+    const fillUp = async () => {
+      for (let number = 0; number < 20; number++) {
+        await full.transact({ compare: [], writes: [{ kind: 'put', key: keyOf(number), value: Buffer.alloc(500_000) }] });
+      }
+    };
+    await expect(fillUp()).rejects.toMatchObject({ code: Code.resourceExhausted, details: { hint: expect.stringContaining('compact') } });
+    expect((await full.get(keyOf(0)))?.value).toHaveLength(500_000);
+    await full.close();
+    await small.stop();
+  });
+
   test('works again at once after failures in a row', async () => {
     relay.setDown(true);
     for (let attempt = 0; attempt < 5; attempt++) await store.get(keyOf(0)).catch((error: unknown) => GantryError.from(error));

@@ -46,8 +46,13 @@ async function launch(args: readonly string[]): Promise<ChildProcess> {
   return child;
 }
 
+export interface TestEtcdOptions {
+  /** Bytes of its database above which it refuses to write; default: etcd's own 2 GiB. */
+  quotaBytes?: number;
+}
+
 /** Starts etcd (Debian's package etcd-server) as Gantry needs it: without compaction of its own. */
-export async function startTestEtcd(): Promise<TestEtcd> {
+export async function startTestEtcd({ quotaBytes }: TestEtcdOptions = {}): Promise<TestEtcd> {
   const folder = await mkdtemp(join(tmpdir(), 'gantry-etcd-'));
   const [clientPort, peerPort] = [await freePort(), await freePort()];
   const clientUrl = `http://127.0.0.1:${clientPort}`;
@@ -56,6 +61,7 @@ export async function startTestEtcd(): Promise<TestEtcd> {
     ['--name', 'test', '--data-dir', folder, '--logger', 'zap', '--log-level', 'info'],
     ['--listen-client-urls', clientUrl, '--advertise-client-urls', clientUrl],
     ['--listen-peer-urls', peerUrl, '--initial-advertise-peer-urls', peerUrl, '--initial-cluster', `test=${peerUrl}`],
+    quotaBytes === undefined ? [] : ['--quota-backend-bytes', String(quotaBytes)],
   ].flat();
   let child: ChildProcess | undefined = await launch(args);
   const killNow = () => child?.kill('SIGKILL');
