@@ -213,6 +213,8 @@ describe('dependencies', () => {
     expect(cluster.containers('web')).toEqual([]);
     expect(cluster.rollout('web')?.reason).toBe('waits for db to be healthy');
     expect(cluster.refusal('web')).toBeUndefined();
+    await cluster.pass(700_000, 100_000);
+    expect(cluster.rollout('web')).toMatchObject({ state: RolloutState.updating, reason: 'waits for db to be healthy' });
     for (const each of cluster.containers('db')) cluster.report(each, { ready: true });
     await cluster.settle();
     expect(slots('web')).toEqual([1, 2]);

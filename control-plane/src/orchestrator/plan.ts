@@ -22,7 +22,10 @@ export function planService(desired: Desired, replicas: readonly Replica[], nowU
   const draft = contextOf(desired, followed, nowUs);
   const groups = groupBySlot(desired, own, foreign, isGlobal(service.spec.mode));
   const facts = factsOf(draft, groups.wanted);
-  const started = followRestart(followed, facts, nowUs);
+  // Only the start of the whole service waits for others: one of its containers that fails later is replaced at once.
+  const waitsFor = own.length === 0 && groups.wanted.length > 0 ? desired.waitsFor : '';
+  const started = noteWaiting(followRestart(followed, facts, nowUs), waitsFor, nowUs);
+  if (waitsFor !== '') return { ...planOrphans(foreign), finished: false, waitsFor, rollout: changed(desired.rollout, started) };
   const step = stepRollout(
     started,
     factsOf(contextOf(desired, started, nowUs), groups.wanted),
@@ -35,7 +38,7 @@ export function planService(desired: Desired, replicas: readonly Replica[], nowU
     ...groups.extra.map((group) => planExtra(group, service)),
     { ...nothing, ...foreignStops(foreign) },
   ];
-  return merge(plans, desired, step.record, Math.min(step.waitUntilUs, ...plans.map((plan) => plan.waitUntilUs)), own.length);
+  return merge(plans, changed(desired.rollout, step.record), Math.min(step.waitUntilUs, ...plans.map((plan) => plan.waitUntilUs)));
 }
 
 function contextOf(desired: Desired, rollout: Rollout, nowUs: number): SlotContext {
@@ -123,27 +126,29 @@ export function planOrphans(replicas: readonly Replica[]): Plan {
   };
 }
 
-function merge(plans: readonly SlotPlan[], desired: Desired, rollout: Rollout, waitUntilUs: number, containers: number): Plan {
-  const place = plans.flatMap((plan) => plan.place);
-  // Only the start of the whole service waits for others: one of its containers that fails later is replaced at once.
-  const waitsFor = containers === 0 && place.length > 0 ? desired.waitsFor : '';
-  const record = noteWaiting(rollout, waitsFor);
+function merge(plans: readonly SlotPlan[], rollout: Rollout | undefined, waitUntilUs: number): Plan {
   return {
-    place: waitsFor === '' ? place : [],
+    place: plans.flatMap((plan) => plan.place),
     stop: plans.flatMap((plan) => plan.stop),
     remove: plans.flatMap((plan) => plan.remove),
     renumber: plans.flatMap((plan) => plan.renumber),
-    rollout: sameRecord(desired.rollout, record) ? undefined : record,
+    rollout,
     waitUntilUs,
-    waitsFor,
+    waitsFor: '',
     finished: false,
   };
 }
 
-/** The rollout says what it waits for, as long as it does; that is no refusal: nothing has been tried. */
-function noteWaiting(rollout: Rollout, waitsFor: string): Rollout {
+/** The rollout says what it waits for, as long as it does; that is no refusal: nothing has been tried. Its time begins when the wait ends. */
+function noteWaiting(rollout: Rollout, waitsFor: string, nowUs: number): Rollout {
   if (waitsFor !== '') return { ...rollout, reason: waitsFor };
-  return rollout.reason.startsWith(waitingPrefix) ? { ...rollout, reason: '' } : rollout;
+  if (!rollout.reason.startsWith(waitingPrefix)) return rollout;
+  return { ...rollout, reason: '', startedAt: nowUs, updatedAt: nowUs };
+}
+
+/** The record to write, if any. */
+function changed(before: Rollout | undefined, after: Rollout): Rollout | undefined {
+  return sameRecord(before, after) ? undefined : after;
 }
 
 function sameRecord(left: Rollout | undefined, right: Rollout): boolean {
