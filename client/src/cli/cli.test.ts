@@ -309,7 +309,7 @@ test('why prints the refusal of a service, and node and scores of a container', 
     why: async () => WhyResponse.create({ subject: 'demo/web.1', summary: 'demo/web.1 is running on n3', scores }),
   };
   expect((await cli('why', 'demo/web.1')).stdout).toBe(
-    'demo/web.1  demo/web.1 is running on n3\nplaced on  n3  score 0.750 = fit 0.75\nrunner-up  n1  score 0.500\n',
+    'demo/web.1 is running on n3\nplaced on  n3  score 0.750 = fit 0.75\nrunner-up  n1  score 0.500\n',
   );
 });
 

@@ -37,7 +37,7 @@ export function terminalWidth(stream: NodeJS.WriteStream = process.stdout): numb
 /** Prints a record as JSON or, when asked for, as YAML. */
 export async function printRecord(format: Format, json: unknown): Promise<void> {
   if (format !== 'yaml') return write(`${JSON.stringify(json, null, 2)}\n`);
-  const { stringify } = await import('yaml');
+  const { stringify } = await import('./yaml.ts');
   return write(stringify(json));
 }
 

@@ -1,7 +1,7 @@
 import { RolloutState, type ServiceView } from '@gantry/proto';
 import { type FollowOptions, Outcome } from '../follow.ts';
 import { say, terminalWidth } from './output.ts';
-import { nameOf, errorStyle as style } from './style.ts';
+import { nameOf, plain, errorStyle as style } from './style.ts';
 import { cutText, textWidth } from './table.ts';
 
 const barWidth = 20;
@@ -56,6 +56,7 @@ function stateLine(view: ServiceView): string {
   if (state !== RolloutState.idle && state !== RolloutState.completed) {
     parts.push(nameOf(RolloutState, state).replace('_', ' '));
     if (view.updated < view.desired) parts.push(`${view.updated} updated`);
+    if (view.rollout?.reason) parts.push(plain(view.rollout.reason));
   }
   if (view.failed > 0) parts.push(`${view.failed} failed`);
   if (view.refusal && view.pending > 0) parts.push(`${view.pending} without a place`);

@@ -21,7 +21,8 @@ export async function apply(client: GantryClient, { file, detach, timeoutMs, sig
   const changed = result.response.changes.filter((change) => change.kind !== ServiceChangeKind.unchanged);
   const done = changed.map((change) => `${change.service} ${nameOf(ServiceChangeKind, change.kind)}`).join(', ') || 'no change';
   if (detach) {
-    await write(`${app.name}: ${done}; goes on in the background, look again with: gantry ps ${app.name}\n`);
+    const rest = changed.length > 0 ? `; goes on in the background, look again with: gantry ps ${app.name}` : '';
+    await write(`${app.name}: ${done}${rest}\n`);
     return 0;
   }
   return reportOutcome(client, { name: app.name, app: app.name, done }, result);

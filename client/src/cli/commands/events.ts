@@ -1,4 +1,4 @@
-import { Event, EventSeverity, GetContainerRequest, ListEventsRequest, ListEventsResponse, WatchEventsRequest } from '@gantry/proto';
+import { Event, EventSeverity, GetContainerRequest, ListEventsRequest, WatchEventsRequest } from '@gantry/proto';
 import { allPages, type GantryClient } from '../../gantry-client.ts';
 import { type Format, print, printRecord, write } from '../output.ts';
 import { plain, style } from '../style.ts';
@@ -41,8 +41,7 @@ export async function events(
   });
   const ordered = found.toSorted((a, b) => a.at - b.at);
   if (following) return followEvents(client, filter, ordered, format, following);
-  if (format === 'json' || format === 'yaml')
-    return printRecord(format, ListEventsResponse.toJson(ListEventsResponse.create({ events: ordered })));
+  if (format === 'json' || format === 'yaml') return printRecord(format, { events: ordered.map((event) => Event.toJson(event)) });
   await print(format, {
     rows: ordered,
     columns: [

@@ -1,5 +1,5 @@
 import { formatBytes, formatDuration, newId } from '@gantry/common';
-import { ListImagesRequest, ListImagesResponse, type NodeImage, PullImageRequest } from '@gantry/proto';
+import { ListImagesRequest, NodeImage, PullImageRequest } from '@gantry/proto';
 import { allPages, type GantryClient } from '../../gantry-client.ts';
 import { type Format, print, say, write } from '../output.ts';
 import { plain } from '../style.ts';
@@ -20,7 +20,7 @@ export async function images(client: GantryClient, node: string, format: Format)
       { header: 'PULLED', value: (one) => formatDuration(Date.now() * 1000 - one.pulledAt), right: true },
     ],
     name: (one) => one.reference,
-    json: () => ListImagesResponse.toJson(ListImagesResponse.create({ images: rows })),
+    json: () => ({ images: rows.map((one) => NodeImage.toJson(one)) }),
     empty: 'No images.',
   });
 }

@@ -2,12 +2,11 @@ import { formatBytes, formatCpu, formatDuration, formatRate } from '@gantry/comm
 import {
   type Container,
   ContainerHealth,
+  Container as ContainerMessage,
   ContainerState,
-  ListContainersResponse,
   ListNodesRequest,
-  ListNodesResponse,
-  ListServicesResponse,
   type Node,
+  Node as NodeMessage,
   NodeSettingsAvailability,
   NodeState,
   PortProtocol,
@@ -15,6 +14,7 @@ import {
   RolloutState,
   ServiceSpecMode,
   type ServiceView,
+  ServiceView as ServiceViewMessage,
   type Usage,
 } from '@gantry/proto';
 import { allPages, type GantryClient } from '../../gantry-client.ts';
@@ -60,7 +60,7 @@ const containerColumns: readonly Column<Container>[] = [
 ];
 
 function listContainers(rows: readonly Container[], columns: readonly Column<Container>[], format: Format, empty: string): Promise<void> {
-  const json = () => ListContainersResponse.toJson(ListContainersResponse.create({ containers: [...rows] }));
+  const json = () => ({ containers: rows.map((one) => ContainerMessage.toJson(one)) });
   return print(format, { rows, columns, name: (one) => one.name, json, empty });
 }
 
@@ -90,7 +90,7 @@ function listServices(rows: readonly ServiceView[], columns: readonly Column<Ser
     rows,
     columns,
     name: (view) => keyText(view.service?.key),
-    json: () => ListServicesResponse.toJson(ListServicesResponse.create({ services: [...rows] })),
+    json: () => ({ services: rows.map((one) => ServiceViewMessage.toJson(one)) }),
     empty: 'No services. gantry apply -f compose.yaml makes some.',
   });
 }
@@ -140,7 +140,7 @@ async function listNodes(client: GantryClient, columns: readonly Column<Node>[],
     rows,
     columns,
     name: (node) => node.name,
-    json: () => ListNodesResponse.toJson(ListNodesResponse.create({ nodes: rows })),
+    json: () => ({ nodes: rows.map((one) => NodeMessage.toJson(one)) }),
     empty: 'No nodes. gantry token create prints how one joins.',
   });
 }

@@ -1,12 +1,5 @@
 import { formatDuration, GantryError, newId, sleep, systemClock } from '@gantry/common';
-import {
-  CancelOperationRequest,
-  ListOperationsRequest,
-  ListOperationsResponse,
-  type Operation,
-  OperationState,
-  WatchOperationRequest,
-} from '@gantry/proto';
+import { CancelOperationRequest, ListOperationsRequest, Operation, OperationState, WatchOperationRequest } from '@gantry/proto';
 import { allPages, type GantryClient } from '../../gantry-client.ts';
 import { type Format, print, say, write } from '../output.ts';
 import { interruptedCode } from '../session.ts';
@@ -31,7 +24,7 @@ export async function operations(client: GantryClient, format: Format): Promise<
       { header: 'MESSAGE', value: (one) => plain(one.message) },
     ],
     name: (one) => one.id,
-    json: () => ListOperationsResponse.toJson(ListOperationsResponse.create({ operations: rows })),
+    json: () => ({ operations: rows.map((one) => Operation.toJson(one)) }),
     empty: 'No operations.',
   });
 }

@@ -69,7 +69,8 @@ function planLines(plan: PlanResponse, app: string): string[] {
       ...placements,
     );
   }
-  if (plan.placements.length > 0) lines.push('', ...tableLines(plan.capacity, capacityColumns, terminalWidth()));
+  if (plan.placements.length > 0 && plan.capacity.length > 0)
+    lines.push('', ...tableLines(plan.capacity, capacityColumns, terminalWidth()));
   return [...lines, ...plan.warnings.map((warning) => `${style.yellow('warning:')} ${plain(warning)}`)];
 }
 

@@ -1,13 +1,5 @@
 import { formatDuration, newId } from '@gantry/common';
-import {
-  GetServiceRequest,
-  HistoryRequest,
-  HistoryResponse,
-  type Revision,
-  RolloutRequest,
-  RolloutState,
-  ServiceView,
-} from '@gantry/proto';
+import { GetServiceRequest, HistoryRequest, Revision, RolloutRequest, RolloutState, ServiceView } from '@gantry/proto';
 import { allPages, type GantryClient } from '../../gantry-client.ts';
 import { type Format, print, printRecord, write } from '../output.ts';
 import { nameOf, plain, style } from '../style.ts';
@@ -48,7 +40,7 @@ export async function history(client: GantryClient, name: string, format: Format
       { header: 'IMAGE', value: (one) => one.spec?.container?.image ?? '' },
     ],
     name: (one) => String(one.number),
-    json: () => HistoryResponse.toJson(HistoryResponse.create({ revisions: rows, current })),
+    json: () => ({ revisions: rows.map((one) => Revision.toJson(one)), current }),
     empty: 'No revisions.',
   });
 }

@@ -1,12 +1,5 @@
 import { formatDuration, newId } from '@gantry/common';
-import {
-  CreateTokenRequest,
-  CreateTokenResponse,
-  type JoinToken,
-  ListTokensRequest,
-  ListTokensResponse,
-  RevokeTokenRequest,
-} from '@gantry/proto';
+import { CreateTokenRequest, CreateTokenResponse, JoinToken, ListTokensRequest, RevokeTokenRequest } from '@gantry/proto';
 import { allPages, type GantryClient } from '../../gantry-client.ts';
 import { type Format, print, printRecord, write } from '../output.ts';
 import { plain } from '../style.ts';
@@ -36,7 +29,7 @@ export async function listTokens(client: GantryClient, format: Format): Promise<
       { header: 'DESCRIPTION', value: (one) => plain(one.description) },
     ],
     name: (one) => one.id,
-    json: () => ListTokensResponse.toJson(ListTokensResponse.create({ tokens: rows })),
+    json: () => ({ tokens: rows.map((one) => JoinToken.toJson(one)) }),
     empty: 'No tokens.',
   });
 }

@@ -15,10 +15,16 @@ function scoreLines(scores: readonly NodeScore[]): string[] {
   });
 }
 
+/** The summary mostly begins with the subject itself. */
+function headline(subject: string, summary: string): string {
+  const rest = summary.startsWith(subject) ? summary.slice(subject.length) : `  ${summary}`;
+  return `${style.bold(plain(subject))}${plain(rest)}`;
+}
+
 function lines({ subject, summary, refusal, service, scores, events }: WhyResponse): string[] {
   const text: string[] = [];
   if (refusal && service) text.push(...refusalLines(subject, { ...service, refusal }, style));
-  else text.push(`${style.bold(subject)}  ${plain(summary)}`, ...(refusal ? funnelLines(refusal, style) : []));
+  else text.push(headline(subject, summary), ...(refusal ? funnelLines(refusal, style) : []));
   text.push(...scoreLines(scores));
   if (events.length > 0) text.push('', ...events.slice(-mostEvents).map(eventLine));
   return text;
