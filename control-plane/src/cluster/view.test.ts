@@ -1,8 +1,9 @@
+import { ManualClock } from '@gantry/common';
 import { Assignment, AssignmentDesired, ContainerState, ContainerStatus, Gateway, Machine, NodeState, Service } from '@gantry/proto';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { keys, root } from '../store/keys.ts';
 import { MemoryStore } from '../store/memory-store.ts';
-import type { Write } from '../store/store.ts';
+import type { Store, WatchOptions, Write } from '../store/store.ts';
 import { containerName, joinContainer } from './container.ts';
 import { type Change, ClusterView, serviceId } from './view.ts';
 
@@ -93,6 +94,35 @@ describe('ClusterView', () => {
     await second.atLeast(revision, ended.signal);
     expect(unreadable).toEqual([keys.service(web)]);
     expect(second.services.get(serviceId(web))?.value.generation).toBe(1);
+  });
+
+  test('finds by comparing with the store what its watch has missed', async () => {
+    const clock = new ManualClock();
+    const missed: string[] = [];
+    // loses every change of service web and of container aa
+    const lossy: Store = Object.assign(Object.create(store) as Store, {
+      list: (prefix: string) => store.list(prefix),
+      watch: async function* (options: WatchOptions) {
+        for await (const batch of store.watch(options)) {
+          const events = batch.snapshot ? batch.events : batch.events.filter(({ key }) => !/web$|aa$/.test(key));
+          yield { ...batch, events };
+        }
+      },
+    });
+    const view = new ClusterView({ store: lossy, signal: ended.signal, clock, auditMs: 1000, onMissed: (keys) => missed.push(...keys) });
+    await view.synced;
+    const { revision } = await store.transact({
+      compare: [],
+      writes: [service(9), { kind: 'delete', key: keys.assignment('n1', 'aa') }, assignment('bb', 'n2')],
+    });
+    await view.atLeast(revision, ended.signal);
+    expect(view.services.get(serviceId(web))?.value.generation).toBe(1);
+    await clock.advance(1000);
+    expect(missed.sort()).toEqual(['assignments/aa', 'services/default/shop/web']);
+    expect(view.services.get(serviceId(web))?.value.generation).toBe(9);
+    expect([...view.assignments.keys()]).toEqual(['bb']);
+    await clock.advance(1000);
+    expect(missed).toHaveLength(2);
   });
 
   test('leaves keys of no collection aside', async () => {

@@ -1,7 +1,7 @@
-import { Code, GantryError } from '@gantry/common';
+import { type Clock, Code, GantryError, sleep, systemClock } from '@gantry/common';
 import { type App, type Assignment, type Leader, NodeState, type Revision, type Service, type ServiceKey } from '@gantry/proto';
 import { root } from '../store/keys.ts';
-import type { Store, StoreEvent, WatchBatch } from '../store/store.ts';
+import type { ListResult, Store, StoreEvent, WatchBatch } from '../store/store.ts';
 import { type Change, type CollectionName, type CollectionTypes, collections, type Entry, locate } from './collections.ts';
 import type { ContainerRecord } from './container.ts';
 import { Grouped } from './grouped.ts';
@@ -16,7 +16,16 @@ export interface ClusterViewOptions {
   signal: AbortSignal;
   /** Told of records that cannot be read; the view keeps what it had before. */
   onUnreadable?: (key: string, error: GantryError) => void;
+  clock?: Clock;
+  /** Time between two comparisons of the whole view with the store; default 10 minutes. */
+  auditMs?: number;
+  /** Told of records that the watch had missed and a comparison has put right. */
+  onMissed?: (keys: readonly string[]) => void;
 }
+
+const defaultAuditMs = 600_000;
+/** Longest wait for changes that are on their way. */
+const arrivalMs = 1000;
 
 type Collections = { readonly [C in CollectionName]: ReadonlyMap<string, Entry<CollectionTypes[C]>> };
 type MutableCollections = { readonly [C in CollectionName]: Map<string, Entry<CollectionTypes[C]>> };
@@ -83,6 +92,7 @@ export class ClusterView implements Collections {
     // whoever does not wait for it must not crash the process at the end
     this.synced.catch(() => {});
     void this.#follow(options.store, options.signal);
+    void this.#audit(options);
   }
 
   /** Revision of the store that the view shows; 0 before the first snapshot. */
@@ -168,7 +178,7 @@ export class ClusterView implements Collections {
   }
 
   #accept(batch: WatchBatch): void {
-    const changes = batch.snapshot ? this.#removedBy(batch) : [];
+    const changes = batch.snapshot ? this.#removedBy(new Set(batch.events.map((event) => event.key)), batch.revision) : [];
     for (const event of batch.events) {
       // a store may repeat changes after a reconnect: what is known already is dropped
       if (!batch.snapshot && event.modRevision <= this.#revision) continue;
@@ -177,18 +187,53 @@ export class ClusterView implements Collections {
     }
     this.#revision = Math.max(this.#revision, batch.revision);
     if (this.#firstRevision === 0) this.#firstRevision = batch.revision;
+    this.#tell(changes);
+  }
+
+  #tell(changes: readonly Change[]): void {
     if (changes.length > 0) for (const listener of this.#listeners) listener(changes, this.#revision);
     for (const waiter of this.#waiters) if (waiter.revision <= this.#revision) waiter.resolve();
   }
 
-  /** Records that a snapshot does not show any more. */
-  #removedBy(snapshot: WatchBatch): Change[] {
-    const present = new Set(snapshot.events.map((event) => event.key));
+  /** Compares the view with the store from time to time: etcd 3.4 may lose events of a watch. */
+  async #audit({ store, signal, clock = systemClock, auditMs = defaultAuditMs, onMissed }: ClusterViewOptions): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        await sleep(clock, auditMs, signal);
+        await this.synced;
+        const list = await store.list(root);
+        // what is on its way is not missed; the revision may be of others' keys and never come
+        await this.atLeast(list.revision, AbortSignal.any([signal, AbortSignal.timeout(arrivalMs)])).catch(() => {});
+        const changes = this.#missed(list);
+        if (changes.length > 0) onMissed?.(changes.map((change) => `${change.collection}/${change.id}`));
+        this.#tell(changes);
+      } catch {
+        // the store does not answer, or the view ends: the next comparison is as good
+      }
+    }
+  }
+
+  /** Puts right what differs from a list of the store. */
+  #missed({ items, revision }: ListResult): Change[] {
+    const isPast = this.#revision > revision;
+    const present: StoreEvent[] = [];
+    for (const item of items) {
+      const place = locate(root, item.key);
+      // once the view is past the list, a record that it does not have may have been removed since
+      if (place && !(isPast && !this[place.collection].has(place.id))) present.push({ kind: 'put', ...item });
+    }
+    const keys = new Set(items.map((item) => item.key));
+    const removed = this.#removedBy(keys, revision);
+    return [...removed, ...present.map((event) => this.#applyEvent(event)).filter((change) => change !== undefined)];
+  }
+
+  /** Records that are not among the keys of a snapshot at the revision. */
+  #removedBy(present: ReadonlySet<string>, revision: number): Change[] {
     const changes: Change[] = [];
     for (const collection of Object.keys(collections) as CollectionName[]) {
       for (const entry of [...this[collection].values()]) {
         if (present.has(entry.key)) continue;
-        const change = this.#applyEvent({ kind: 'delete', key: entry.key, modRevision: snapshot.revision });
+        const change = this.#applyEvent({ kind: 'delete', key: entry.key, modRevision: revision });
         if (change) changes.push(change);
       }
     }
