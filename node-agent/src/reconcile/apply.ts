@@ -15,6 +15,8 @@ import type { Watcher } from './watch.ts';
 
 /** Containers that are started at the same time. */
 const startsAtOnce = 8;
+/** Time that a kill may take before harder means are used. */
+const killPatienceMs = 10_000;
 
 type Executors = { [K in StepKind]: (step: StepOf<K>) => void };
 
@@ -37,6 +39,7 @@ export class Executor {
   #closed = false;
   readonly #executors: Executors = {
     kill: (step) => this.#kill(step.id),
+    abandon: (step) => this.#abandon(step.id),
     stop: (step) => this.#stop(step),
     update: (step) => this.#update(step.id),
     remove: (step) => this.#remove(step.id),
@@ -128,18 +131,30 @@ export class Executor {
     }
   }
 
-  #kill(id: string): void {
+  #killed(id: string): void {
     const { ledger, ports } = this.#input;
-    ledger.apply(id, { kind: 'killed' });
+    ledger.apply(id, { kind: 'killed', nextAtMs: ports.clock.monotonicMs() + killPatienceMs });
+  }
+
+  #kill(id: string): void {
+    const { runtime, log } = this.#input.ports;
+    this.#killed(id);
     const kill = async () => {
       try {
-        await ports.runtime.kill(this.#paths(id));
+        await runtime.kill(this.#paths(id));
       } catch (error) {
-        ports.log.warn({ id, reason: GantryError.from(error).message }, 'cannot kill a container through its monitor');
-        await ports.runtime.delete(this.#paths(id));
+        log.warn({ id, reason: GantryError.from(error).message }, 'cannot kill a container through its monitor');
       }
     };
     this.#background(id, kill());
+  }
+
+  /** A kill through the monitor did not help, so the monitor is what stands in the way. */
+  #abandon(id: string): void {
+    const { runtime, log } = this.#input.ports;
+    this.#killed(id);
+    log.error({ id }, 'a container outlived its kill: its monitor is ended');
+    this.#background(id, runtime.abandon(this.#paths(id)));
   }
 
   /** Limits that can change while it runs. */

@@ -12,8 +12,8 @@ export type Phase =
   | { kind: 'preparing' }
   | { kind: 'starting' }
   | { kind: 'running'; run: Run }
-  /** Without a run its start is being called off. */
-  | { kind: 'stopping'; run: Run | undefined; goal: StopGoal; killAtMs: number; killed: boolean }
+  /** Without a run its start is being called off. `kills` counts the attempts so far; the next is due at `killAtMs`. */
+  | { kind: 'stopping'; run: Run | undefined; goal: StopGoal; killAtMs: number; kills: number }
   /** Failed; starts again at `dueMs`. */
   | { kind: 'waiting'; dueMs: number }
   /** Stopped because the control plane is out of reach; starts again when it is back. */
@@ -61,7 +61,7 @@ export type ContainerEvent =
   | { kind: 'health'; health: ContainerHealth; ready: boolean; reason: string }
   | { kind: 'stop'; goal: StopGoal; killAtMs: number; reason: string }
   | { kind: 'updated'; assignment: Assignment }
-  | { kind: 'killed' }
+  | { kind: 'killed'; nextAtMs: number }
   | { kind: 'remove' }
   | { kind: 'removed' };
 export type EventKind = ContainerEvent['kind'];
@@ -136,7 +136,7 @@ const stopAtOnce: Move<'stop'> = (_record, event) => ({
 const beginStop: Move<'stop'> = (record, event) => ({
   ready: false,
   reason: event.reason,
-  phase: { kind: 'stopping', run: record.run, goal: event.goal, killAtMs: event.killAtMs, killed: false },
+  phase: { kind: 'stopping', run: record.run, goal: event.goal, killAtMs: event.killAtMs, kills: 0 },
 });
 
 const startFailed: Move<'startFailed'> = (record, event, now) => settle(record, event.decision, now);
@@ -182,7 +182,12 @@ const moves: Moves = {
       return { reason: event.reason, phase: { ...phase, goal: event.goal, killAtMs: Math.min(phase.killAtMs, event.killAtMs) } };
     },
   },
-  killed: { stopping: (record) => ({ phase: { ...(record.phase as PhaseOf<'stopping'>), killed: true } }) },
+  killed: {
+    stopping: (record, { nextAtMs }) => {
+      const phase = record.phase as PhaseOf<'stopping'>;
+      return { phase: { ...phase, kills: phase.kills + 1, killAtMs: nextAtMs } };
+    },
+  },
   remove: { complete: remove, failed: remove, rejected: remove },
   removed: { removing: () => ({ phase: { kind: 'removed' } }), pending: () => ({ phase: { kind: 'removed' }, end: 'complete' }) },
 };

@@ -126,6 +126,20 @@ test('a stop sends the signal of the service, then kills when the grace is over,
   expect(node.reconciler.records.size).toBe(0);
 });
 
+test('a container that outlives its kill is ended together with its monitor', async () => {
+  await node.start();
+  await node.want(anAssignment('a'));
+  node.runtime.obeys = false;
+  node.runtime.mortal = false;
+  await node.want(anAssignment('a', { desired: AssignmentDesired.stop }));
+  await node.advance(10_000);
+  await node.advance(9999);
+  expect(node.runtime.log.slice(-1)).toEqual(['kill a']);
+  await node.advance(1);
+  expect(node.runtime.log.slice(-1)).toEqual(['abandon a']);
+  expect(node.removed).toEqual(['a']);
+});
+
 test('a container that nobody asks for is stopped once the whole truth is known, not before', async () => {
   await node.start();
   await node.want(anAssignment('a'));

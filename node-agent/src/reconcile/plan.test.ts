@@ -35,7 +35,7 @@ const event: fc.Arbitrary<ContainerEvent> = fc.constantFrom<ContainerEvent>(
   { kind: 'stop', goal: 'complete', killAtMs: 500, reason: 'stop' },
   { kind: 'stop', goal: 'restart', killAtMs: 500, reason: 'sick' },
   { kind: 'stop', goal: 'fenced', killAtMs: 500, reason: 'fenced' },
-  { kind: 'killed' },
+  { kind: 'killed', nextAtMs: 1000 },
   { kind: 'remove' },
   { kind: 'removed' },
 );
@@ -77,7 +77,8 @@ function carryOut(records: Map<string, ContainerRecord>, step: Step, input: Plan
       apply({ kind: 'stop', goal: step.goal, killAtMs: now.ms + step.graceMs, reason: step.reason });
       break;
     case 'kill':
-      apply({ kind: 'killed' });
+    case 'abandon':
+      apply({ kind: 'killed', nextAtMs: now.ms + 10_000 });
       break;
     case 'update':
       apply({ kind: 'updated', assignment: wanted! });
@@ -207,5 +208,5 @@ test('a plan wakes up for the earliest of what waits', () => {
 });
 
 test('an illegal move throws', () => {
-  expect(() => transition(newRecord('a', null, 0), { kind: 'killed' }, { ms: 0, us: 0 })).toThrow('no killed while pending');
+  expect(() => transition(newRecord('a', null, 0), { kind: 'killed', nextAtMs: 0 }, { ms: 0, us: 0 })).toThrow('no killed while pending');
 });

@@ -63,15 +63,16 @@ function byImportance(desired: ReadonlyMap<string, Assignment>, a: string, b: st
 
 function wakeOf(record: ContainerRecord | undefined): number | undefined {
   if (record?.phase.kind === 'waiting') return record.phase.dueMs;
-  if (record?.phase.kind === 'stopping' && !record.phase.killed) return record.phase.killAtMs;
+  if (record?.phase.kind === 'stopping') return record.phase.killAtMs;
   return undefined;
 }
 
 function planKill(record: ContainerRecord | undefined, nowMs: number): Step | undefined {
   if (record?.phase.kind !== 'stopping') return undefined;
-  const { run, killed, killAtMs } = record.phase;
-  if (!run || killed || nowMs < killAtMs) return undefined;
-  return { kind: 'kill', id: record.id, reason: 'its time to stop is over' };
+  const { run, kills, killAtMs } = record.phase;
+  if (!run || nowMs < killAtMs) return undefined;
+  if (kills === 0) return { kind: 'kill', id: record.id, reason: 'its time to stop is over' };
+  return { kind: 'abandon', id: record.id, reason: 'it outlived its kill' };
 }
 
 /** A container that is to run (or, without an assignment, is to be left as it is). */

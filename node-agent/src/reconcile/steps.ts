@@ -3,6 +3,7 @@ import type { StopGoal } from './container.ts';
 /** What is done to one container. */
 export type Step =
   | { kind: 'kill'; id: string; reason: string }
+  | { kind: 'abandon'; id: string; reason: string }
   | { kind: 'stop'; id: string; reason: string; goal: StopGoal; graceMs: number }
   | { kind: 'update'; id: string; reason: string }
   | { kind: 'remove'; id: string; reason: string }
@@ -15,6 +16,7 @@ export type StepOf<K extends StepKind> = Extract<Step, { kind: K }>;
 /** The order in which kinds are carried out: what frees the node goes before what fills it. */
 export const stepOrder: Readonly<Record<StepKind, number>> = {
   kill: 0,
+  abandon: 0,
   stop: 1,
   update: 2,
   remove: 3,

@@ -143,6 +143,16 @@ given('a container whose monitor was killed is ended and found as lost', async (
   expect(isAlive(run.pid)).toBe(false);
 });
 
+given('a container whose monitor hangs is ended with it', async () => {
+  const paths = container(['/bin/sleep', '1000']);
+  const { run, exited } = await runtime.start(paths, quiet);
+  const monitor = Number.parseInt(readFileSync(join(paths.state, 'monitor.pid'), 'utf8'), 10);
+  process.kill(monitor, 'SIGSTOP');
+  await runtime.abandon(paths);
+  expect(await exited).toMatchObject({ lost: true });
+  expect(isAlive(run.pid)).toBe(false);
+});
+
 given('a start that fails says why and leaves nothing', async () => {
   const paths = container(['/bin/no-such-program']);
   await expect(runtime.start(paths, quiet)).rejects.toThrow(/no-such-program/);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type Clock, Code, GantryError, sleep } from '@gantry/common';
 import { execProcess, openExec } from './exec-session.ts';
 import { controlOf, MonitorConnection } from './monitor-connection.ts';
-import { exitOf, lostExit, parseRun, readExit, readRun } from './monitor-files.ts';
+import { exitOf, lostExit, parseRun, readExit, readMonitor, readRun, startTimeOf } from './monitor-files.ts';
 import type { Resources, Spec } from './oci.ts';
 import type { ContainerPaths, ExecRequest, ExecSession, Exit, Found, Run, Running, Runtime, StartOptions } from './runtime.ts';
 
@@ -117,6 +117,12 @@ export class BerthRuntime implements Runtime {
 
   async kill(paths: ContainerPaths): Promise<void> {
     await this.#once(paths, { op: 'kill' });
+  }
+
+  async abandon(paths: ContainerPaths): Promise<void> {
+    const monitor = readMonitor(paths.state);
+    if (monitor && startTimeOf(monitor.pid) === monitor.startTime) process.kill(monitor.pid, 'SIGKILL');
+    await this.delete(paths);
   }
 
   async update(paths: ContainerPaths, resources: Resources): Promise<void> {

@@ -19,6 +19,8 @@ export class FakeRuntime implements Runtime {
   onStart: ((id: string) => Promise<GantryError | undefined>) | undefined;
   /** Whether containers end by themselves on SIGTERM; default they do. */
   obeys = true;
+  /** Whether a kill ends them. */
+  mortal = true;
   /** Containers alive at the same time, at most ever. */
   mostStarting = 0;
   #starting = 0;
@@ -82,7 +84,12 @@ export class FakeRuntime implements Runtime {
 
   async kill(paths: ContainerPaths): Promise<void> {
     this.log.push(`kill ${paths.id}`);
-    this.finish(paths.id, { exitCode: 137, signal: 9 });
+    if (this.mortal) this.finish(paths.id, { exitCode: 137, signal: 9 });
+  }
+
+  async abandon(paths: ContainerPaths): Promise<void> {
+    this.log.push(`abandon ${paths.id}`);
+    this.finish(paths.id, { exitCode: 255, lost: true });
   }
 
   async exec(paths: ContainerPaths, request: ExecRequest): Promise<ExecSession> {

@@ -62,3 +62,16 @@ export function readExit(stateDir: string): Exit | undefined {
 export function lostExit(run: Run, nowUs: number): Exit {
   return { exitCode: 255, signal: 0, oomKilled: false, startedAtUs: run.startedAtUs, exitedAtUs: nowUs, lost: true };
 }
+
+/** The monitor's own pid and start time. */
+export function readMonitor(stateDir: string): { pid: number; startTime: string } | undefined {
+  const match = /^(\d+)\s+(\d+)/.exec(read(stateDir, 'monitor.pid') ?? '');
+  return match ? { pid: Number(match[1]), startTime: match[2]! } : undefined;
+}
+
+/** Field 22 of /proc/PID/stat; empty when there is no such process. */
+export function startTimeOf(pid: number): string {
+  const stat = read(`/proc/${pid}`, 'stat') ?? '';
+  // the name in brackets may hold anything
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+}

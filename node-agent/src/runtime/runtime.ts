@@ -90,6 +90,8 @@ export interface Runtime {
   signal(paths: ContainerPaths, signal: number): Promise<void>;
   /** Kills every process of the container; one that has ended is not an error. */
   kill(paths: ContainerPaths): Promise<void>;
+  /** Ends a container whose monitor does not do its work any more, monitor included; its exit counts as lost. */
+  abandon(paths: ContainerPaths): Promise<void>;
   /** @throws GantryError notFound when the container does not run. */
   exec(paths: ContainerPaths, request: ExecRequest): Promise<ExecSession>;
   /** Changes limits in place. */
