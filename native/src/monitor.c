@@ -106,6 +106,8 @@ static int be_monitor(const struct monitor_options *options, int tell_fd)
 	(void)chdir("/");
 	tell_started(tell_fd, &m->start);
 	close_and_forget(&tell_fd);
+	/* Nobody waits for this; without it the end may have to wait for a free disk. */
+	(void)record_reserve(m->dir_fd, &err);
 	monitor_live(m);
 	return 0;
 }

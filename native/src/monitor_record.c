@@ -77,24 +77,29 @@ int record_claim(int dir_fd, int *ret_fd, struct err *err)
 	return 0;
 }
 
-int record_reserve(int dir_fd, struct err *err)
+int record_clear(int dir_fd, struct err *err)
 {
 	static const char *const stale[] = {"exit", "started", "started.tmp", "monitor.sock"};
-	_cleanup_close_ int fd = FD_NONE;
-	char room[EXIT_ROOM];
 
 	for (size_t i = 0; i < ARRAY_LEN(stale); i++)
 		if (unlinkat(dir_fd, stale[i], 0) < 0 && errno != ENOENT)
 			return err_sys(err, -errno, "cannot remove the former \"%s\"", stale[i]);
-	fd =
+	return 0;
+}
+
+int record_reserve(int dir_fd, struct err *err)
+{
+	_cleanup_close_ int fd =
 	    openat(dir_fd, "exit.tmp", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	char room[EXIT_ROOM];
+	int result;
+
 	if (fd < 0)
 		return err_sys(err, -errno, "cannot create exit.tmp");
 	/* Real bytes: fallocate is not known to every file system. */
 	memset(room, ' ', sizeof(room));
-	if (write_all(fd, room, sizeof(room)) < 0)
-		return err_sys(err, -errno, "cannot set room for the exit record aside");
-	return 0;
+	result = write_all(fd, room, sizeof(room));
+	return result < 0 ? err_sys(err, result, "cannot set room aside") : 0;
 }
 
 void record_discard(int dir_fd)

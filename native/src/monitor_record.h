@@ -30,8 +30,10 @@ uint64_t wall_clock_us(void);
  * with `ret_fd`, the caller's. */
 int record_claim(int dir_fd, int *ret_fd, struct err *err);
 
-/* Removes what a former run left and sets room for the exit record aside, so that a full disk
- * cannot keep it from being written. */
+/* Removes what a former run left. */
+int record_clear(int dir_fd, struct err *err);
+
+/* Sets room for the exit record aside, so that a full disk cannot keep it from being written. */
 int record_reserve(int dir_fd, struct err *err);
 
 /* The folder is as it was before a start that failed. */

@@ -183,7 +183,7 @@ static int start_in_folder(struct monitor *m, const struct monitor_options *opti
 {
 	_cleanup_pipes_ struct stdio_pipes pipes = STDIO_PIPES_NONE;
 	bool input;
-	int result = record_reserve(m->dir_fd, err);
+	int result = record_clear(m->dir_fd, err);
 
 	if (result == 0)
 		result = open_socket(m->dir_fd, &m->listener.fd, err);
