@@ -31,7 +31,8 @@ async function freePort(): Promise<number> {
 
 async function launch(args: readonly string[]): Promise<ChildProcess> {
   // it must not outlive a test process that is killed
-  const child = spawn('setpriv', ['--pdeathsig', 'SIGKILL', 'etcd', ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const [command, ...rest] = ['setpriv', '--pdeathsig', 'SIGKILL', 'etcd', ...args] as const;
+  const child = spawn(command, rest, { stdio: ['ignore', 'ignore', 'pipe'] });
   const lines: string[] = [];
   const ready = new Promise<void>((resolve, reject) => {
     createInterface({ input: child.stderr }).on('line', (line) => {

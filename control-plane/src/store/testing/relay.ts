@@ -9,7 +9,7 @@ export interface Relay {
   readonly accepted: number;
   /** Resets every connection; new ones are accepted. */
   cut(): void;
-  /** Cuts as soon as the target has sent this many more bytes, once. */
+  /** Cuts, once, in place of passing on what brings the target's bytes to this many more. */
   cutAfter(bytes: number): void;
   /** True: new connections are refused and present ones cut, until false. */
   setDown(down: boolean): void;
@@ -30,12 +30,12 @@ export async function startRelay(target: string): Promise<Relay> {
     for (const socket of sockets) socket.destroy();
     sockets.clear();
   };
-  const forward = (from: Socket, to: Socket, onBytes: (count: number) => void) => {
+  /** @param passes whether a chunk may go on. */
+  const forward = (from: Socket, to: Socket, passes: (chunk: Buffer) => boolean) => {
     sockets.add(from);
     if (silent) from.pause();
-    from.on('data', (chunk) => {
-      to.write(chunk);
-      onBytes(chunk.length);
+    from.on('data', (chunk: Buffer) => {
+      if (passes(chunk)) to.write(chunk);
     });
     from.on('error', () => to.destroy());
     from.on('close', () => {
@@ -47,12 +47,13 @@ export async function startRelay(target: string): Promise<Relay> {
     if (down) return near.destroy();
     accepted++;
     const far = createConnection({ host, port: Number(port) });
-    forward(near, far, () => {});
-    forward(far, near, (count) => {
-      cutAt -= count;
-      if (cutAt > 0) return;
+    forward(near, far, () => true);
+    forward(far, near, (chunk) => {
+      cutAt -= chunk.length;
+      if (cutAt > 0) return true;
       cutAt = Number.POSITIVE_INFINITY;
       cut();
+      return false;
     });
   });
   server.listen(0, '127.0.0.1');
