@@ -13,12 +13,12 @@ const megabyte = 1_000_000;
 const written = 64 * 1024 * 1024;
 const sent = 50 * megabyte;
 
-/** Burns half a core (by its limit), holds 48 MiB in a tmpfs, writes 64 MiB past the page cache, sends 50 MB. */
+/** A sink whose own input never ends, and a worker that burns half a core (by its limit), holds 48 MiB in a tmpfs, writes 64 MiB past the page cache, sends 50 MB. */
 const manifest = () => `name: use
 services:
   sink:
     image: ${world.cluster.registry}/gantry/busybox:1
-    command: ["sh", "-c", "while true; do nc -l -p 9000 >/dev/null; done"]
+    command: ["sh", "-c", "mkfifo /in; while true; do nc -l -p 9000 <>/in >/dev/null; done"]
     init: true
     stop_grace_period: 1s
   worker:

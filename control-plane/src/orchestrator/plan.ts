@@ -50,7 +50,6 @@ function contextOf(desired: Desired, rollout: Rollout, nowUs: number): SlotConte
     revisions: desired.revisions,
     restartGeneration: desired.request?.restartGeneration ?? 0,
     isJob: isJob(spec.mode),
-    isGlobal: isGlobal(spec.mode),
     isOpen: (node) => node === undefined || desired.nodes.open.has(node),
     stays: desired.bound || isGlobal(spec.mode),
     startFirst: !desired.exclusive && !isJob(spec.mode) && policyOf(spec, rollout.state).order === UpdatePolicyOrder.start_first,

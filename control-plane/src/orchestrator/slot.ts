@@ -15,10 +15,9 @@ export interface SlotContext {
   /** Containers made for an earlier one are outdated. */
   readonly restartGeneration: number;
   readonly isJob: boolean;
-  readonly isGlobal: boolean;
   /** Whether a new container may go to the node of a global service's slot. */
   readonly isOpen: (node: string | undefined) => boolean;
-  /** Its containers wait for a lost node and do not leave a drained one. */
+  /** Bound to their nodes by data or by kind: they wait for a lost node, and a drained one stops them without another first. */
   readonly stays: boolean;
   /** A new container runs before the old one stops. */
   readonly startFirst: boolean;
@@ -179,7 +178,7 @@ function planCurrent(context: SlotContext, group: SlotGroup, view: SlotView, pla
     planLeaving(context, group, view, leaving, plan);
     return;
   }
-  if (best.node === 'leaving' && context.isGlobal) {
+  if (best.node === 'leaving') {
     stopAll(context, [best], `node ${best.assignment.node} is drained`, plan);
     return;
   }
@@ -205,7 +204,7 @@ function planOutdated(context: SlotContext, group: SlotGroup, view: SlotView, pl
   const sorted = view.outdated.toSorted(byWorth);
   const best = sorted[0]!;
   stopAll(context, sorted.slice(1), `${best.assignment.id} has its slot`, plan);
-  if (best.node === 'leaving' && (context.isGlobal || !context.stays)) {
+  if (best.node === 'leaving') {
     leave(context, group, [best], plan);
     return;
   }
@@ -219,7 +218,7 @@ function planOutdated(context: SlotContext, group: SlotGroup, view: SlotView, pl
 function leave(context: SlotContext, group: SlotGroup, leaving: readonly Replica[], plan: SlotPlanner): void {
   const first = leaving[0]!;
   const reason = `node ${first.assignment.node} is drained`;
-  if (context.isGlobal || context.exclusive || context.isJob) stopAll(context, leaving, reason, plan);
+  if (context.stays || context.exclusive || context.isJob) stopAll(context, leaving, reason, plan);
   else placeOne(context, group, plan, { before: first.assignment, reason, failures: 0 });
 }
 
