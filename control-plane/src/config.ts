@@ -17,6 +17,11 @@ function address(value: string): string {
   return match && Number(match[2]) <= 65_535 ? value : refuse('host:port');
 }
 
+/** A range that at least one node's subnet fits in. */
+function clusterRange(value: string): string {
+  return parseRange(value).prefix <= 24 ? value : refuse('a range of at least 256 addresses');
+}
+
 const addresses = (value: string): readonly string[] => (value === '' ? [] : value.split(',').map(address));
 const oneOf =
   <const T extends string>(...allowed: readonly T[]) =>
@@ -56,7 +61,7 @@ export const optionTable = {
     value: 'NAME',
   }),
   clusterCidr: option({
-    parse: (value) => (parseRange(value) ? value : value),
+    parse: clusterRange,
     default: '10.64.0.0/12',
     help: 'range of the containers; each node gets a /24 of it',
     value: 'RANGE',

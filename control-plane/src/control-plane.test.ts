@@ -178,6 +178,9 @@ test('an app is applied over mutual TLS and runs on nodes that have enrolled; a 
   await apply(user, 6);
   const containers = createClient(ContainersService, user);
   await running(containers, 6);
+  const metrics = await (await fetch(`http://127.0.0.1:${plane.httpPort}/metrics`)).text();
+  expect(metrics).toContain('gantry_containers{state="running"} 6');
+  expect(metrics).toContain('gantry_nodes{state="ready"} 2');
   await createClient(NodesService, user).remove(RemoveNodeRequest.create({ requestId: newId(), name: 'n2', force: true }));
   expect((await agents[1]!.next((message) => message.goodbye)).removed).toBe(true);
   const again = new FakeAgent(dial(plane.address, enrolled.get('n2')!), { node: 'n2', epoch: 2 });

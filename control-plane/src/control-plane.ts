@@ -85,7 +85,7 @@ export async function startControlPlane(config: Config, surroundings: Surroundin
       return key ? serviceId(key) : undefined;
     },
     isShared: () => view.gateways.size > 1,
-    learn: (report) => gateway.usage.learn(report),
+    learn: (report) => gateway.learn(report),
   });
   const gatewayOptions: GatewayOptions = {
     ...{ id: config.id, address, store, view, clock, log, random, emit },

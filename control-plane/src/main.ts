@@ -31,9 +31,14 @@ async function run(): Promise<void> {
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
-  const { address, ready } = await starting;
-  await ready;
-  log.info({ address }, 'ready');
+  try {
+    const { address, ready } = await starting;
+    await ready;
+    log.info({ address }, 'ready');
+  } catch (error) {
+    // one that is told to stop before it has started just ends
+    if (!stopped.signal.aborted) throw error;
+  }
 }
 
 try {

@@ -15,7 +15,7 @@ import type { Session } from './session.ts';
 import { Sessions } from './sessions.ts';
 import { StatusWriter } from './status-writer.ts';
 import { StopHolds } from './stop-holds.ts';
-import { UsageTable } from './usage-table.ts';
+import { type NodeReport, UsageTable } from './usage-table.ts';
 
 /** Longest that a container which is to stop waits for everybody to send it no more traffic. */
 const holdMs = 2000;
@@ -88,6 +88,12 @@ export class Gateway {
   /** Statuses that wait for the store, and orders to stop that wait for their time. */
   get queues(): { statuses: number; holds: number; braked: number } {
     return { statuses: this.#writer.waiting, holds: this.#holds.size, braked: this.#liveness.braked.size };
+  }
+
+  /** Takes over what a node has reported to another gateway. */
+  learn({ node, usage, containers }: NodeReport): void {
+    const { assignments } = this.#options.view;
+    this.usage.learn({ node, usage, containers: new Map([...containers].filter(([id]) => assignments.get(id)?.value.node === node)) });
   }
 
   /** A certificate for a join token; the view shows the node when it returns. */

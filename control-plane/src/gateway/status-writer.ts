@@ -180,7 +180,8 @@ export class StatusWriter {
     const items = await Promise.all(wanted.map(({ status }) => store.get(keys.status(status.node, status.id))));
     for (const [index, { status }] of wanted.entries()) {
       const item = items[index];
-      this.#known.set(status.id, item && { status: ContainerStatus.decode(item.value), modRevision: item.modRevision });
+      const stored = item && { status: ContainerStatus.decode(item.value), modRevision: item.modRevision };
+      if (this.#options.isAssigned(status.node, status.id)) this.#known.set(status.id, stored);
       this.#lane(status.node).putBack(status.id);
     }
   }

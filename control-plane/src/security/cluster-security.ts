@@ -38,22 +38,24 @@ export interface ClusterSecurity {
 
 /** How long a start waits for the store when it could serve without it. */
 const patienceMs = 2000;
+/** How long a signature waits for the CA's key: longer than the pause between two tries to read it. */
+const signMs = 5000;
 
 /**
  * Opens the cluster's CA and makes what rests on it. A control plane that has been there before starts without the store,
  * so that it can say what is wrong; a new one waits for it.
  */
 export async function openSecurity(options: OpenSecurityOptions): Promise<ClusterSecurity> {
-  const { store, clock, dataDir, hosts, nodes, signal } = options;
+  const { store, clock, dataDir, hosts, nodes } = options;
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   const sealer = createSealer(await loadClusterKey(join(dataDir, 'cluster.key')));
   const path = join(dataDir, 'server.json');
   const kept = await readServerIdentity(path, clock, hosts);
   const opening = keepOpening(options, sealer);
-  const opened = kept ? await Promise.race([opening, sleep(clock, patienceMs, signal).then(() => undefined)]) : await opening;
+  const opened = kept ? await within(clock, patienceMs, opening) : await opening;
   let identity = kept;
   if (opened && kept?.ca !== opened.certificate) identity = await issueServerIdentity({ authority: opened, clock, path, hosts });
-  const authority = opened ?? lateAuthority(kept!, opening);
+  const authority = opened ?? lateAuthority(options, kept!, opening);
   const tokens = createTokens({ store, clock, pin: authority.pin });
   const authenticate = createAuthenticator({ ca: authority.certificate, clock, nodes });
   const credentials = createServerCredentials(identity!);
@@ -87,7 +89,7 @@ async function keepOpening({ store, clock, log, random, signal }: OpenSecurityOp
 }
 
 /** The CA that the kept certificate was signed by, whose key comes when the store does. */
-function lateAuthority(kept: ServerIdentity, opening: Promise<CertificateAuthority>): CertificateAuthority {
+function lateAuthority({ clock }: OpenSecurityOptions, kept: ServerIdentity, opening: Promise<CertificateAuthority>): CertificateAuthority {
   opening.catch(() => {
     // whoever needs the key is told
   });
@@ -95,7 +97,7 @@ function lateAuthority(kept: ServerIdentity, opening: Promise<CertificateAuthori
     certificate: kept.ca,
     pin: publicKeyPin(kept.ca),
     issuer: async () => {
-      const opened = await Promise.race([opening, Promise.resolve(undefined)]);
+      const opened = await within(clock, signMs, opening);
       if (!opened) throw new GantryError(Code.unavailable, 'cannot sign a certificate: the store does not answer');
       if (opened.certificate === kept.ca) return await opened.issuer();
       throw new GantryError(
@@ -107,6 +109,20 @@ function lateAuthority(kept: ServerIdentity, opening: Promise<CertificateAuthori
       );
     },
   };
+}
+
+/** What the promise brings within the time, else nothing. */
+async function within<T>(clock: Clock, ms: number, promise: Promise<T>): Promise<T | undefined> {
+  const settled = new AbortController();
+  const late = sleep(clock, ms, settled.signal).then(
+    () => undefined,
+    () => undefined,
+  );
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    settled.abort();
+  }
 }
 
 /** Replaces the server's certificate at two thirds of its life. */
