@@ -3,7 +3,7 @@ import { AppSpec, FileSpec, VolumeSpec } from '@gantry/proto';
 import { labels } from './environment.ts';
 import { flag, name, text } from './scalars.ts';
 import { type ServiceDraft, service } from './service.ts';
-import { type Context, type Located, mapping, mustBe, named, type Read } from './shape.ts';
+import { type Context, type Located, mapping, mustBe, mustHave, named, type Read } from './shape.ts';
 import type { Value } from './tree.ts';
 import { refusedTopLevelKeys } from './unsupported.ts';
 
@@ -62,7 +62,7 @@ const file: Read<Uint8Array> = (value, context) => {
   const given = sources.filter((source) => fields.has(source));
   if (given.length !== 1) {
     const found = given.length === 0 ? 'none' : given.join(' and ');
-    return context.problems.refuse(value.at, `cannot read "${value.path}": must have one of file, content and environment, found ${found}`);
+    return mustHave(value, context, `one of file, content and environment, found ${found}`);
   }
   const source = given[0]!;
   const said = fields.values[source];

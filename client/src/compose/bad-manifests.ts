@@ -69,7 +69,7 @@ const names: readonly BadManifest[] = [
 ];
 
 const process: readonly BadManifest[] = [
-  ['no image', 'name: shop\nservices:\n  web:\n    command: ["x"]\n', '4:5', 'must have an image'],
+  ['no image', 'name: shop\nservices:\n  web:\n    command: ["x"]\n', '3:3', 'must have an image'],
   ['an image in capitals', 'name: shop\nservices:\n  web: { image: Foo/Bar }\n', '3:17', 'an image reference'],
   ['an image with a broken digest', 'name: shop\nservices:\n  web: { image: "x@sha256:12" }\n', '3:17', 'an image reference'],
   ['an image that is a list', 'name: shop\nservices:\n  web: { image: [x] }\n', '3:17', 'found a list'],
@@ -136,8 +136,8 @@ const wiring: readonly BadManifest[] = [
   ['a long mount without type', service('volumes: [{ target: /a }]'), '5:15', 'with type'],
   ['an unknown config', service('configs: [nothing]'), '5:15', 'cannot find config "nothing"'],
   ['an unknown secret', service('secrets: [nothing]'), '5:15', 'cannot find secret "nothing"'],
-  ['a config from nowhere', top('configs: { a: {} }'), '3:15', 'one of file, content and environment, found none'],
-  ['a config from two places', top('configs: { a: { file: f, content: c } }'), '3:15', 'found file and content'],
+  ['a config from nowhere', top('configs: { a: {} }'), '3:12', 'one of file, content and environment, found none'],
+  ['a config from two places', top('configs: { a: { file: f, content: c } }'), '3:12', 'found file and content'],
   ['a config file that is not there', top('configs: { a: { file: nothing } }'), '3:17', 'file "nothing" must be readable'],
   ['a secret from an unset variable', top('secrets: { a: { environment: NOT_SET } }'), '3:17', '"NOT_SET" must be set'],
   ['an external secret', top('secrets: { a: { external: true } }'), '3:17', 'not supported'],
@@ -197,7 +197,7 @@ const amounts: readonly BadManifest[] = [
     '5:37',
     'a job that has succeeded',
   ],
-  ['a health check without a test', service('healthcheck: { interval: 1s }'), '5:18', 'must have a test'],
+  ['a health check without a test', service('healthcheck: { interval: 1s }'), '5:5', 'must have a test'],
   ['a health check of a wrong kind', service('healthcheck: { test: [RUN, x] }'), '5:26', '"CMD"'],
   ['an interval that is a word', service('healthcheck: { test: [CMD, x], interval: soon }'), '5:46', 'a duration such as'],
   ['an interval without a unit', service('healthcheck: { test: [CMD, x], interval: 10 }'), '5:46', 'a duration such as'],
@@ -208,9 +208,9 @@ const amounts: readonly BadManifest[] = [
 ];
 
 const extensions: readonly BadManifest[] = [
-  ['an autoscale without max', service('x-gantry: { autoscale: { min: 2, cpu: 50% } }'), '5:28', 'must have max'],
-  ['an autoscale without a target', service('x-gantry: { autoscale: { max: 2 } }'), '5:28', 'must have a target'],
-  ['an autoscale with min above max', service('x-gantry: { autoscale: { min: 5, max: 2, cpu: 50% } }'), '5:30', 'min at most max'],
+  ['an autoscale without max', service('x-gantry: { autoscale: { min: 2, cpu: 50% } }'), '5:17', 'must have max'],
+  ['an autoscale without a target', service('x-gantry: { autoscale: { max: 2 } }'), '5:17', 'must have a target'],
+  ['an autoscale with min above max', service('x-gantry: { autoscale: { min: 5, max: 2, cpu: 50% } }'), '5:30', 'min must be at most max'],
   ['an autoscale target of 0', service('x-gantry: { autoscale: { min: 1, max: 2, cpu: 0% } }'), '5:51', 'from 1% to 1000%'],
   [
     'an autoscale of a global service',
@@ -228,8 +228,8 @@ const extensions: readonly BadManifest[] = [
   ['a negative rate', service('x-gantry: { network: { limit: -1Mbit/s } }'), '5:35', 'a rate such as 10MB/s'],
   ['a rate reserved above its limits', service('x-gantry: { io: { reservation: 30MB/s, limit: 10MB/s } }'), '5:23', 'at most its limits'],
   ['a priority out of range', service('x-gantry: { priority: 5000 }'), '5:27', 'from -1000 to 1000'],
-  ['a readiness without a kind', service('x-gantry: { readiness: { interval: 1s } }'), '5:28', 'found none'],
-  ['a readiness of two kinds', service('x-gantry: { readiness: { tcp: 80, exec: x } }'), '5:28', 'found tcp and exec'],
+  ['a readiness without a kind', service('x-gantry: { readiness: { interval: 1s } }'), '5:17', 'found none'],
+  ['a readiness of two kinds', service('x-gantry: { readiness: { tcp: 80, exec: x } }'), '5:17', 'found tcp and exec'],
   ['a readiness at a stranger', service('x-gantry: { readiness: { http: "http://example.com:80/" } }'), '5:36', 'a URL of the container'],
   ['a readiness on no port', service('x-gantry: { readiness: { tcp: 0 } }'), '5:35', 'a port from 1 to 65535'],
   ['an unknown disconnect', service('x-gantry: { disconnect: maybe }'), '5:29', 'one of keep and stop'],

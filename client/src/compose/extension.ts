@@ -3,7 +3,7 @@ import { mostReplicas } from './deploy.ts';
 import { probe } from './probe.ts';
 import { io, network } from './resources.ts';
 import { duration, flag, oneOf, percent, text, whole } from './scalars.ts';
-import { list, mapping, type Read } from './shape.ts';
+import { list, mapping, mustHave, type Read } from './shape.ts';
 import { refusedExtensionKeys } from './unsupported.ts';
 
 const autoscaleTable = mapping({
@@ -21,11 +21,12 @@ const autoscale: Read<Autoscale> = (value, context) => {
   const fields = autoscaleTable(value, context);
   if (!fields) return undefined;
   const { min = 1, max, cpu: cpuPercent = 0, memory: memoryPercent = 0 } = fields.values;
-  const refuse = (at: number, must: string): undefined => context.problems.refuse(at, `cannot read "${value.path}": must ${must}`);
-  if (!fields.has('max')) return refuse(value.at, 'have max');
-  if (!fields.has('cpu') && !fields.has('memory')) return refuse(value.at, 'have a target: cpu or memory, such as cpu: 60%');
+  if (!fields.has('max')) return mustHave(value, context, 'max');
+  if (!fields.has('cpu') && !fields.has('memory')) return mustHave(value, context, 'a target: cpu or memory, such as cpu: 60%');
   if (max === undefined) return undefined;
-  if (min > max) return refuse(fields.at('min'), `have min at most max, found ${min} and ${max}`);
+  if (min > max) {
+    return context.problems.refuse(fields.at('min'), `cannot read "${value.path}": min must be at most max, found ${min} and ${max}`);
+  }
   return Autoscale.create({
     min,
     max,

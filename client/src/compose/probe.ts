@@ -1,7 +1,7 @@
 import { Probe, ProbeType } from '@gantry/proto';
 import { commandLine } from './command.ts';
 import { duration, flag, text, whole } from './scalars.ts';
-import { type Context, type Fields, list, mapping, mustBe, type Read } from './shape.ts';
+import { type Context, type Fields, list, mapping, mustBe, mustHave, type Read } from './shape.ts';
 import type { Value } from './tree.ts';
 
 const second = 1_000_000;
@@ -57,7 +57,7 @@ export const healthcheck: Read<Probe> = (value, context) => {
   const { test, disable } = fields.values;
   if (disable) return Probe.create({ type: ProbeType.none });
   if (!fields.has('test')) {
-    return context.problems.refuse(value.at, `cannot read "${value.path}": must have a test`, 'write test: ["CMD-SHELL", "command"]');
+    return mustHave(value, context, 'a test', 'write test: ["CMD-SHELL", "command"]');
   }
   if (test === undefined) return undefined;
   if (test.length === 0) return Probe.create({ type: ProbeType.none });
@@ -103,5 +103,5 @@ export const probe: Read<Probe> = (value, context) => {
 
 function oneKind(value: Value, context: Context, given: readonly string[]): undefined {
   const found = given.length === 0 ? 'none' : given.join(' and ');
-  return context.problems.refuse(value.at, `cannot read "${value.path}": must have one of http, tcp and exec, found ${found}`);
+  return mustHave(value, context, `one of http, tcp and exec, found ${found}`);
 }

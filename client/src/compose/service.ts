@@ -22,7 +22,7 @@ import { capabilities, gracePeriod, hostname, image, logging, securityOptions, s
 import { configReferences, dependsOn, type NetworkUse, networkUses, secretReferences } from './references.ts';
 import { blkio, type ResourceKeys, resourcesOf } from './resources.ts';
 import { bytes, cpu, flag, whole } from './scalars.ts';
-import { type Context, type Fields, type Located, mapping, type Read, type Values } from './shape.ts';
+import { type Context, type Fields, type Located, mapping, mustHave, type Read, type Values } from './shape.ts';
 import { refusedServiceKeys } from './unsupported.ts';
 
 const table = {
@@ -88,7 +88,7 @@ export const service: Read<ServiceDraft> = (value, context) => {
   const fields = serviceTable(value, context);
   if (!fields) return undefined;
   if (!fields.has('image') && !fields.has('build' as keyof typeof table)) {
-    context.problems.refuse(value.at, `cannot read "${fields.path}": must have an image`);
+    mustHave(value, context, 'an image');
   }
   const { values } = fields;
   const mounts = [...(values.volumes ?? []), ...(values.tmpfs ?? [])];

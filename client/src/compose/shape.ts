@@ -65,9 +65,14 @@ export function mapping<T extends Table>(table: T, { refused = {}, extensions = 
   };
 }
 
-/** A value that is missing ("key:") is shown at its key. */
+/** A value with the place of its key; one that is missing ("key:") stands there itself. */
 function placed({ value, at }: Entry): Value {
-  return value.kind === 'scalar' && value.text === undefined ? { ...value, at } : value;
+  return value.kind === 'scalar' && value.text === undefined ? { ...value, at, keyAt: at } : { ...value, keyAt: at };
+}
+
+/** Notes that a mapping lacks something, at its key. */
+export function mustHave(value: Value, context: Context, what: string, hint?: string): undefined {
+  return context.problems.refuse(value.keyAt ?? value.at, `cannot read "${value.path || 'manifest'}": must have ${what}`, hint);
 }
 
 function isExtension(key: string): boolean {

@@ -1,20 +1,23 @@
 /** A manifest as plain values that know their place: aliases followed, merge keys merged, variables put in. */
 export type Value = ScalarValue | ListValue | MappingValue;
 
-interface ScalarValue {
-  readonly kind: 'scalar';
+interface Placed {
   /** Offset in the text. */
   readonly at: number;
+  /** Offset of the key that it stands under, if it does. */
+  readonly keyAt?: number;
   /** "services.web.image" */
   readonly path: string;
+}
+
+interface ScalarValue extends Placed {
+  readonly kind: 'scalar';
   /** As it was written, after variables; undefined is YAML's null. */
   readonly text: string | undefined;
 }
 
-interface ListValue {
+interface ListValue extends Placed {
   readonly kind: 'list';
-  readonly at: number;
-  readonly path: string;
   readonly items: readonly Value[];
 }
 
@@ -25,10 +28,8 @@ export interface Entry {
   readonly value: Value;
 }
 
-export interface MappingValue {
+export interface MappingValue extends Placed {
   readonly kind: 'mapping';
-  readonly at: number;
-  readonly path: string;
   readonly entries: ReadonlyMap<string, Entry>;
 }
 

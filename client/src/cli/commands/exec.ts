@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { AsyncQueue, Code, GantryError } from '@gantry/common';
 import { ContainerState, type ExecInput, type ExecOutput, ExecStart, TerminalSize } from '@gantry/proto';
 import type { GantryClient } from '../../gantry-client.ts';
@@ -112,6 +113,8 @@ function attach(inputs: AsyncQueue<ExecInput>, { stdin: useStdin, tty }: ExecFla
   process.on('exit', cooked);
   if (tty) {
     stdin.setRawMode(true);
+    // raw mode leaves line ends to the terminal, which would double the carriage returns of the other end
+    if (stdin === process.stdin) spawnSync('stty', ['-opost'], { stdio: ['inherit', 'ignore', 'ignore'] });
     stdout.on('resize', onResize);
   } else {
     process.on('SIGINT', onInterrupt);
