@@ -104,7 +104,7 @@ export class Starter {
       }),
     );
     const domain = nodeNetwork()?.clusterDomain ?? '';
-    const search = domain ? [`${key.app}.${key.namespace}.${domain}`] : [];
+    const search = domain ? [`${key.app}.${domain}`] : [];
     makeFolders(paths);
     writeBundle(paths, spec, { hostname: hostnameOf(assignment), address, dnsAddress: network.dnsAddress ?? '', search });
     this.#ledger.apply(assignment.id, { kind: 'launch', imageDigest: image.digest });
