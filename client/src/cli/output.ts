@@ -29,9 +29,9 @@ export function say(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-/** Columns of the terminal; without one nothing is cut. */
+/** Columns of the terminal, 80 when it does not say; without one nothing is cut. */
 export function terminalWidth(stream: NodeJS.WriteStream = process.stdout): number {
-  return stream.isTTY ? (stream.columns ?? 80) : Number.POSITIVE_INFINITY;
+  return stream.isTTY ? stream.columns || 80 : Number.POSITIVE_INFINITY;
 }
 
 /** Prints a record as JSON or, when asked for, as YAML. */

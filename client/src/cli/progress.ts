@@ -19,12 +19,14 @@ class Progress {
 
   #draw(services: readonly ServiceView[]): void {
     const names = services.map(nameText);
-    const width = Math.max(...names.map(textWidth));
-    const lines = services.map((view, index) => `${bar(view)} ${names[index]!.padEnd(width)}  ${stateLine(view)}`);
+    const width = Math.max(0, ...names.map(textWidth));
+    // what scrolls or wraps cannot be drawn over
+    const mostLines = Math.max(2, (process.stderr.rows || 24) - 1);
+    const mostColumns = terminalWidth(process.stderr) - 1;
+    const all = services.map((view, index) => `${bar(view)} ${names[index]!.padEnd(width)}  ${stateLine(view)}`);
+    const lines = all.length > mostLines ? [...all.slice(0, mostLines - 1), `and ${all.length - mostLines + 1} more`] : all;
     const up = this.#drawn > 0 ? `\u001b[${this.#drawn}A` : '';
-    const most = terminalWidth(process.stderr) - 1;
-    // a line that wraps would spoil the redrawing
-    process.stderr.write(`${up}\u001b[J${lines.map((line) => `${cutText(line, most)}\n`).join('')}`);
+    process.stderr.write(`${up}\u001b[J${lines.map((line) => `${cutText(line, mostColumns)}\n`).join('')}`);
     this.#drawn = lines.length;
   }
 

@@ -62,7 +62,7 @@ export async function exec(
 }
 
 function sizeOf({ stdout }: Terminal): TerminalSize {
-  return TerminalSize.create({ rows: stdout.rows ?? 24, columns: stdout.columns ?? 80 });
+  return TerminalSize.create({ rows: stdout.rows || 24, columns: stdout.columns || 80 });
 }
 
 /** The queued inputs; the keyboard goes on once there is room again. */

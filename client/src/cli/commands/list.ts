@@ -39,9 +39,11 @@ function portsText({ ports }: Container): string {
     .join(' ');
 }
 
-function reasonText(container: Container): string {
-  if (container.refusal) return plain(container.refusal.message);
-  return plain(container.reason || (container.restarts > 0 ? container.lastReason : ''));
+/** Why it has no place, or ended; of one that runs only why it was restarted: why it was placed there is no news. */
+function reasonText({ refusal, state, ready, reason, restarts, lastReason }: Container): string {
+  if (refusal) return plain(refusal.message);
+  if (state === ContainerState.running && ready) return restarts > 0 ? plain(lastReason) : '';
+  return plain(reason || (restarts > 0 ? lastReason : ''));
 }
 
 const containerColumns: readonly Column<Container>[] = [

@@ -15,7 +15,7 @@ export async function rolloutStatus(client: GantryClient, name: string, format: 
   if (rollout) {
     const from = rollout.fromRevision > 0 ? ` from revision ${rollout.fromRevision}` : '';
     const state = nameOf(RolloutState, rollout.state).replace('_', ' ');
-    lines.push(`${state}${from} to ${rollout.toRevision}: ${updated}/${desired} updated, ${rollout.failed} failed`);
+    lines.push(`${state}${from} to ${rollout.toRevision}: ${updated}/${desired} updated, ${rollout.failedContainers} failed`);
     if (rollout.reason) lines.push(plain(rollout.reason));
   }
   await write(`${lines.join('\n')}\n`);
