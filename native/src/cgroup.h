@@ -113,5 +113,7 @@ int cgroup_signal_all(const struct cgroup *cg, int signal, struct err *err);
 /* All process ids in the group and below; the caller frees. */
 int cgroup_pids(const struct cgroup *cg, pid_t **ret, size_t *ret_count, struct err *err);
 int cgroup_freeze(const struct cgroup *cg, bool frozen, struct err *err);
+/* The same by path alone, without opening every hierarchy. */
+bool cgroup_path_is_frozen(const char *path);
 /* Whether the group itself or one above it is frozen. */
 bool cgroup_is_frozen(const struct cgroup *cg);

@@ -252,6 +252,23 @@ bool cgroup_is_frozen(const struct cgroup *cg)
 	return v2 >= 0 && v2_is_frozen(v2);
 }
 
+bool cgroup_path_is_frozen(const char *path)
+{
+	static const char *const places[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified",
+					      "/sys/fs/cgroup/freezer" };
+	char full[1200];
+
+	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+		_cleanup_close_ int fd = FD_NONE;
+
+		(void)snprintf(full, sizeof(full), "%s%s", places[i], path);
+		fd = open(full, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (fd >= 0 && (i < 2 ? v2_is_frozen(fd) : v1_state_is(fd, "FR")))
+			return true;
+	}
+	return false;
+}
+
 static int freeze_v2(int fd, bool frozen)
 {
 	int r = write_file_at(fd, "cgroup.freeze", frozen ? "1" : "0");

@@ -82,11 +82,16 @@ static int print_state(const struct container *c, struct err *err)
 
 int cmd_state(const struct globals *g, int argc, char **argv, int *ret_status, struct err *err)
 {
+	static const struct opt none[] = { { 0 } };
 	_cleanup_container_ struct container c = CONTAINER_INIT;
-	int r = open_by_id(g, "berth state ID", argc, argv, &c, err);
+	const char *id = NULL;
+	int r = only_id(none, "berth state ID", argc, argv, &id, NULL, err);
 
 	(void)ret_status;
-	return r != 0 ? (r < 0 ? r : 0) : print_state(&c, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	r = container_peek(g->root, id, &c, err);
+	return r < 0 ? r : print_state(&c, err);
 }
 
 static int parse_signal(const char *text, int *ret, struct err *err)

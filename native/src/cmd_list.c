@@ -101,7 +101,7 @@ static void print_one(const struct globals *g, const char *id, bool quiet, struc
 		return;
 	}
 	/* A container may go away while the list is made. */
-	if (container_open(g->root, id, &c, &ignored) < 0 ||
+	if (container_peek(g->root, id, &c, &ignored) < 0 ||
 	    container_state(&c, &status, &ignored) < 0)
 		return;
 	(void)state_load(&arena, c.dir_fd, &s, &ignored);

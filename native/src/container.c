@@ -34,7 +34,8 @@ static void open_process(struct container *c)
 		close_and_forget(&c->pidfd);
 }
 
-int container_open(const char *root, const char *id, struct container *ret, struct err *err)
+static int open_container(const char *root, const char *id, bool groups, struct container *ret,
+			  struct err *err)
 {
 	_cleanup_arena_ struct arena arena = { 0 };
 	_cleanup_container_ struct container c = CONTAINER_INIT;
@@ -68,7 +69,9 @@ int container_open(const char *root, const char *id, struct container *ret, stru
 	c.start_time = s.start_time;
 	c.hook_count = s.poststart + s.poststop;
 	open_process(&c);
-	if (s.cgroup) {
+	if (s.cgroup && !groups)
+		c.cgroup_path = strdup(s.cgroup);
+	if (s.cgroup && groups) {
 		r = cgroup_new(s.cgroup, &c.cgroup, err);
 		if (r < 0)
 			return r;
@@ -79,6 +82,16 @@ int container_open(const char *root, const char *id, struct container *ret, stru
 	return 0;
 }
 
+int container_open(const char *root, const char *id, struct container *ret, struct err *err)
+{
+	return open_container(root, id, true, ret, err);
+}
+
+int container_peek(const char *root, const char *id, struct container *ret, struct err *err)
+{
+	return open_container(root, id, false, ret, err);
+}
+
 void container_close(struct container *c)
 {
 	cleanup_close(&c->pidfd);
@@ -87,6 +100,7 @@ void container_close(struct container *c)
 	cleanup_close(&c->dir_fd);
 	cgroup_free(c->cgroup);
 	free(c->state_root);
+	free(c->cgroup_path);
 	*c = (struct container)CONTAINER_INIT;
 }
 
@@ -106,7 +120,8 @@ int container_state(const struct container *c, enum container_status *ret, struc
 		*ret = CONTAINER_STOPPED;
 	else if (c->sync_fd >= 0 || faccessat(c->dir_fd, "exec.fifo", F_OK, 0) == 0)
 		*ret = CONTAINER_CREATED;
-	else if (c->cgroup && cgroup_is_frozen(c->cgroup))
+	else if ((c->cgroup && cgroup_is_frozen(c->cgroup)) ||
+		 (c->cgroup_path && cgroup_path_is_frozen(c->cgroup_path)))
 		*ret = CONTAINER_PAUSED;
 	else
 		*ret = CONTAINER_RUNNING;

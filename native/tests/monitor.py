@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import re
 import select
 import shutil
@@ -38,12 +39,12 @@ class Connection:
 
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(10)
         folder = os.open(os.path.dirname(path), os.O_PATH)
         try:
             self.socket.connect(f"/proc/self/fd/{folder}/{os.path.basename(path)}")
         finally:
             os.close(folder)
+        self.socket.settimeout(10)
 
     def send(self, kind, payload):
         self.socket.sendall(struct.pack("<IB", len(payload), kind) + payload)
@@ -530,6 +531,35 @@ def test_exec_with_a_slow_reader_is_slowed_and_the_monitor_stays_small(make):
     c.ended()
 
 
+def test_many_exec_and_attach_cycles_leave_nothing_in_the_monitor(make):
+    c = make("exec sleep 1000", annotations={"dev.gantry.stdin": "true"})
+    c.start()
+    pid = c.monitor_pid()
+
+    def cycle(count):
+        for _ in range(count):
+            assert c.exec("/bin/echo", "x", stdin=True).rest()[0] == b"x\n"
+            c.exec("/bin/sleep", "1000", tty=True).close()
+            with contextlib.closing(c.connect()) as connection:
+                assert connection.call(op="attach", stdin=True)["ok"]
+        until(lambda: c.ok(op="stats")["pids"] == 1, "end of what was executed")
+
+    def figures():
+        with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+            anon = int(re.search(r"RssAnon:\s+(\d+)", file.read())[1])
+        children = open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8").read().split()
+        return len(os.listdir(f"/proc/{pid}/fd")), len(children), anon
+
+    cycle(10)
+    before = figures()
+    cycle(int(os.environ.get("MONITOR_CYCLES", "100")))
+    after = figures()
+    assert after[:2] == before[:2], (before, after)
+    assert after[2] <= before[2] + 16 or SANITIZED, (before, after)
+    c.ok(op="kill")
+    c.ended()
+
+
 def test_attach_shows_live_output_and_gives_input(make):
     c = make("exec cat", annotations={"dev.gantry.stdin": "true"})
     c.start()
@@ -614,6 +644,37 @@ def test_broken_and_hostile_clients_harm_nobody(make):
         assert connection.reply()["ok"]
         connection.socket.sendall(2 * (struct.pack("<IB", 14, 0) + b'{"op":"stats"}'))
         assert connection.reply()["ok"] and connection.reply()["ok"]
+    c.ok(op="kill")
+    c.ended()
+
+
+def test_random_frames_harm_nobody(make):
+    c = make("cat; exec sleep 1000", annotations={"dev.gantry.stdin": "true"})
+    c.start()
+    seed = int(os.environ.get("MONITOR_SEED", "1"))
+    chance = random.Random(seed)
+    words = [b'{"op":"', b"exec", b"watch", b"attach", b"stats", b"update", b'","stdin":true', b',"tty":true',
+             b',"process":{"args":["/bin/cat"],"cwd":"/"}', b',"resources":{"pids":{"limit":', b"9", b"}}", b"}",
+             b'"}', b"[", b"\x00", b"\xff", b'"rows":70000', b',"op":"resize"']
+    process = {"args": ["/bin/cat"], "cwd": "/"}
+    whole = [json.dumps(request).encode() for request in (
+        {"op": "exec", "process": process, "stdin": True}, {"op": "exec", "process": process, "tty": True},
+        {"op": "exec", "process": {"args": ["/bin/yes"], "cwd": "/"}}, {"op": "watch"}, {"op": "stats"},
+        {"op": "attach"}, {"op": "attach", "stdin": True}, {"op": "resize", "rows": 3, "cols": 4},
+        {"op": "signal", "signal": 28}, {"op": "update", "resources": {"pids": {"limit": 500}}})]
+    for _ in range(int(os.environ.get("MONITOR_FRAMES", "150"))):
+        connection = c.connect()
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            for _ in range(chance.randint(1, 6)):
+                payload = b"".join(chance.choice(words) for _ in range(chance.randint(0, 9)))
+                if chance.random() < 0.5:
+                    payload = chance.choice(whole)
+                length = len(payload) if chance.random() < 0.8 else chance.randint(0, 1 << 21)
+                connection.socket.sendall(struct.pack("<IB", length, chance.choice((0, 0, 0, 3, 1, 200))) + payload)
+            if chance.random() < 0.3:
+                connection.socket.shutdown(socket.SHUT_WR)
+        connection.close()
+    assert c.ok(op="stats")["pids"] >= 1, f"seed {seed}"
     c.ok(op="kill")
     c.ended()
 
