@@ -6190,7 +6190,7 @@ export const gantry = $root.gantry = (() => {
    Rollout.prototype.startedAt = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
    Rollout.prototype.updatedAt = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
    Rollout.prototype.batchReadyAt = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
-   Rollout.prototype.failed = 0;
+   Rollout.prototype.failedContainers = 0;
    Rollout.prototype.targetRevision = $util.Long ? $util.Long.fromBits(0,0,true) : 0;
    Rollout.prototype.updated = 0;
    Rollout.prototype.total = 0;
@@ -6218,8 +6218,8 @@ export const gantry = $root.gantry = (() => {
      writer.uint32(56).int64(message.updatedAt);
     if (message.batchReadyAt != null && $Object.hasOwnProperty.call(message, "batchReadyAt") && (typeof message.batchReadyAt === "object" ? message.batchReadyAt.low || message.batchReadyAt.high : message.batchReadyAt !== 0))
      writer.uint32(64).int64(message.batchReadyAt);
-    if (message.failed != null && $Object.hasOwnProperty.call(message, "failed") && message.failed !== 0)
-     writer.uint32(72).uint32(message.failed);
+    if (message.failedContainers != null && $Object.hasOwnProperty.call(message, "failedContainers") && message.failedContainers !== 0)
+     writer.uint32(72).uint32(message.failedContainers);
     if (message.targetRevision != null && $Object.hasOwnProperty.call(message, "targetRevision") && (typeof message.targetRevision === "object" ? message.targetRevision.low || message.targetRevision.high : message.targetRevision !== 0))
      writer.uint32(80).uint64(message.targetRevision);
     if (message.updated != null && $Object.hasOwnProperty.call(message, "updated") && message.updated !== 0)
@@ -6332,9 +6332,9 @@ export const gantry = $root.gantry = (() => {
        if (wireType !== 0)
         break;
        if (value = reader.uint32())
-        message.failed = value;
+        message.failedContainers = value;
        else
-        delete message.failed;
+        delete message.failedContainers;
        continue;
       }
      case 10: {
@@ -6483,9 +6483,9 @@ export const gantry = $root.gantry = (() => {
        message.batchReadyAt = object.batchReadyAt;
       else if (typeof object.batchReadyAt === "object")
        message.batchReadyAt = new $util.LongBits(object.batchReadyAt.low >>> 0, object.batchReadyAt.high >>> 0).toNumber();
-    if (object.failed != null)
-     if ($Number(object.failed) !== 0)
-      message.failed = object.failed >>> 0;
+    if (object.failedContainers != null)
+     if ($Number(object.failedContainers) !== 0)
+      message.failedContainers = object.failedContainers >>> 0;
     if (object.targetRevision != null)
      if (typeof object.targetRevision === "object" ? object.targetRevision.low || object.targetRevision.high : $Number(object.targetRevision) !== 0)
       if ($util.Long)
@@ -6542,7 +6542,7 @@ export const gantry = $root.gantry = (() => {
       object.batchReadyAt = options.longs === $String ? long.toString() : options.longs === $Number ? long.toNumber() : typeof $BigInt !== "undefined" && options.longs === $BigInt ? long.toBigInt() : long;
      } else
       object.batchReadyAt = options.longs === $String ? "0" : typeof $BigInt !== "undefined" && options.longs === $BigInt ? $BigInt("0") : 0;
-     object.failed = 0;
+     object.failedContainers = 0;
      if ($util.Long) {
       let long = new $util.Long(0, 0, true);
       object.targetRevision = options.longs === $String ? long.toString() : options.longs === $Number ? long.toNumber() : typeof $BigInt !== "undefined" && options.longs === $BigInt ? long.toBigInt() : long;
@@ -6592,8 +6592,8 @@ export const gantry = $root.gantry = (() => {
       object.batchReadyAt = options.longs === $String ? $String(message.batchReadyAt) : message.batchReadyAt;
      else
       object.batchReadyAt = options.longs === $String ? $util.Long.prototype.toString.call(message.batchReadyAt) : options.longs === $Number ? new $util.LongBits(message.batchReadyAt.low >>> 0, message.batchReadyAt.high >>> 0).toNumber() : message.batchReadyAt;
-    if (message.failed != null && $Object.hasOwnProperty.call(message, "failed"))
-     object.failed = message.failed;
+    if (message.failedContainers != null && $Object.hasOwnProperty.call(message, "failedContainers"))
+     object.failedContainers = message.failedContainers;
     if (message.targetRevision != null && $Object.hasOwnProperty.call(message, "targetRevision"))
      if (typeof $BigInt !== "undefined" && options.longs === $BigInt)
       object.targetRevision = typeof message.targetRevision === "number" ? $BigInt(message.targetRevision) : $util.Long.fromBits(message.targetRevision.low >>> 0, message.targetRevision.high >>> 0, true).toBigInt();

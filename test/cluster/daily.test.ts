@@ -33,9 +33,8 @@ secrets: { key: { content: "s3cret" } }
 
 test('output of a container is read and followed, with its stream and time', async () => {
   await world.apply(shop('hello'));
-  const text = await ok(['logs', 'shop/front']);
-  expect(text).toContain('hello from any');
-  expect(text).toContain('oops');
+  const { status, stdout, stderr } = await world.cli(['logs', 'shop/front']);
+  expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: 'shop/front.1 | hello from any\n', stderr: 'shop/front.1 | oops\n' });
 });
 
 test('exec passes input, output, environment and exit code', async () => {

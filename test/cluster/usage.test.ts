@@ -1,6 +1,7 @@
+import { waitUntil } from '@gantry/deploy';
 import type { Container } from '@gantry/proto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { isRunning, TestCluster } from './harness.ts';
+import { TestCluster } from './harness.ts';
 
 let world: TestCluster;
 
@@ -48,12 +49,19 @@ const within = (actual: number, wanted: number, share: number) => {
   expect(actual).toBeLessThanOrEqual(wanted * (1 + share));
 };
 
+/** Asks again and again until one of the containers answers the check. */
+async function poll(what: string, ask: () => Promise<Container[]>, check: (one: Container) => boolean, timeoutMs: number): Promise<void> {
+  const seen = await waitUntil(async () => (await ask()).some(check), timeoutMs);
+  expect(seen, what).toBe(true);
+}
+
 test('top and ps show what a container does in all four dimensions, within 10 %', async () => {
   await world.apply(manifest());
-  const done = (one: Container) => one.service === 'worker' && isRunning(one) && (one.usage?.networkTransmitTotalBytes ?? 0) >= sent;
-  await world.until('the worker has done its work', (all) => all.some(done), 60_000);
-  // by then it only burns: wait until a whole window of it has been reported
-  await world.until('the worker burns', (all) => all.some((one) => done(one) && Math.abs((one.usage?.cpuMillis ?? 0) - 500) < 45), 60_000);
+  // usage is no event of a container: it is asked for until a whole window has been reported
+  const worker = () => world.running({ app: 'use', service: 'worker' });
+  const sentAll = (one: Container) => (one.usage?.networkTransmitTotalBytes ?? 0) >= sent;
+  await poll('the worker has done its work', worker, sentAll, 60_000);
+  await poll('the worker only burns', worker, (one) => sentAll(one) && Math.abs((one.usage?.cpuMillis ?? 0) - 500) < 45, 60_000);
 
   const listing = await world.cli(['ps', '-o', 'json', 'use/worker']);
   const { containers } = JSON.parse(listing.stdout) as { containers: { usage: Record<string, number> }[] };

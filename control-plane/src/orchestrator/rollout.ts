@@ -101,7 +101,7 @@ export function followRestart(record: Rollout, facts: RolloutFacts, nowUs: numbe
     startedAt: nowUs,
     updatedAt: nowUs,
     batchReadyAt: noBatch,
-    failed: 0,
+    failedContainers: 0,
     updated: 0,
   };
 }
@@ -114,7 +114,15 @@ export function followRequest(record: Rollout, request: RolloutRequestRecord | u
   }
   if (!request.paused && record.state === RolloutState.paused && request.requestedAt > record.updatedAt) {
     // What failed before is forgiven: only containers made from now on count.
-    return { ...record, state: RolloutState.updating, reason: '', startedAt: nowUs, updatedAt: nowUs, batchReadyAt: noBatch, failed: 0 };
+    return {
+      ...record,
+      state: RolloutState.updating,
+      reason: '',
+      startedAt: nowUs,
+      updatedAt: nowUs,
+      batchReadyAt: noBatch,
+      failedContainers: 0,
+    };
   }
   return record;
 }
@@ -195,7 +203,7 @@ function noteProgress(record: Rollout, facts: RolloutFacts, nowUs: number): Roll
   let next = record;
   if (next.total !== facts.total) next = { ...next, total: facts.total };
   if (!isMoving(record.state)) return next;
-  if (facts.failed > next.failed) next = { ...next, failed: facts.failed };
+  if (facts.failed > next.failedContainers) next = { ...next, failedContainers: facts.failed };
   if (facts.ready > next.updated && nowUs - next.updatedAt >= progressEveryUs) next = { ...next, updated: facts.ready, updatedAt: nowUs };
   return next;
 }
