@@ -40,6 +40,7 @@ static int copy_data(struct place *place, int fd, int64_t size, struct err *err)
 {
 	const void *block;
 	int64_t offset;
+	int64_t end = 0;
 	size_t len;
 
 	for (;;) {
@@ -60,9 +61,11 @@ static int copy_data(struct place *place, int fd, int64_t size, struct err *err)
 				return err_sys(err, -errno, "cannot write");
 			done += n > 0 ? (size_t)n : 0;
 		}
+		if (offset + (int64_t)len > end)
+			end = offset + (int64_t)len;
 	}
-	/* The holes of a sparse file, at its end too. */
-	if (ftruncate(fd, size) < 0)
+	/* A sparse file may end with a hole. */
+	if (end < size && ftruncate(fd, size) < 0)
 		return err_sys(err, -errno, "cannot set the size to %lld", (long long)size);
 	return 0;
 }

@@ -56,7 +56,7 @@ const layerTypes: Readonly<Record<string, Compression>> = {
 export const acceptedManifests = [...indexTypes, ...manifestTypes].join(', ');
 
 /** Limits of the documents; overlayfs and its users stand about so many layers. */
-export const maxLayers = 125;
+const maxLayers = 125;
 const maxIndexEntries = 1000;
 
 /** An error for an image that is refused for what it is: another try gives the same. */

@@ -13,7 +13,7 @@ export interface TransportOptions {
 }
 
 /** One request; a registry's own address is trusted to be where it is, what it points to is not. */
-export interface HttpRequest {
+interface HttpRequest {
   method: 'GET' | 'HEAD';
   url: URL;
   headers: Readonly<Record<string, string>>;

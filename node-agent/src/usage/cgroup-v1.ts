@@ -47,7 +47,7 @@ const write = 0x57;
 const loopMajor = 7;
 
 /** Sums the lines "8:0 Read 4096" and "8:0 Write 4096" over all disks. */
-export function sumBlkio(buffer: Uint8Array, length: number): { read: number; write: number } {
+function sumBlkio(buffer: Uint8Array, length: number): { read: number; write: number } {
   const sums = { read: 0, write: 0 };
   for (let at = 0; at < length; at = nextLine(buffer, at, length)) {
     const major = numberAt(buffer, at, length);

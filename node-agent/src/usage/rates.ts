@@ -10,7 +10,7 @@ export function workingSet(counters: Counters): number {
  * Bytes written: what the group counted, or, where that is blind to buffered writes, what its main process dirtied
  * if that is more.
  */
-export function writtenBytes(counters: Counters): number {
+function writtenBytes(counters: Counters): number {
   return Math.max(counters.ioWriteBytes, counters.dirtiedBytes);
 }
 
