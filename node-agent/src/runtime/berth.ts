@@ -1,16 +1,15 @@
-import { spawn } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, Code, GantryError, sleep } from '@gantry/common';
 import { execProcess, openExec } from './exec-session.ts';
+import { Launcher } from './launcher.ts';
 import { controlOf, MonitorConnection } from './monitor-connection.ts';
 import { exitOf, lostExit, parseRun, readExit, readMonitor, readRun, startTimeOf } from './monitor-files.ts';
 import type { Resources, Spec } from './oci.ts';
 import type { ContainerPaths, ExecRequest, ExecSession, Exit, Found, Run, Running, Runtime, StartOptions } from './runtime.ts';
 
 /** Most text of a failed command that goes into its error. */
-const errorBytes = 4096;
-const commandTimeoutMs = 60_000;
+const errorLength = 4096;
 const watchRetryMs = 200;
 
 export interface BerthOptions {
@@ -24,6 +23,7 @@ export interface BerthOptions {
 /** Containers by `berth`: one process start a container, then its monitor's socket. */
 export class BerthRuntime implements Runtime {
   readonly #options: BerthOptions;
+  readonly #launcher = new Launcher();
   readonly #watches = new Set<MonitorConnection>();
   #closed = false;
 
@@ -159,32 +159,16 @@ export class BerthRuntime implements Runtime {
 
   close(): void {
     this.#closed = true;
+    this.#launcher.close();
     for (const connection of this.#watches) connection.close();
   }
 
   /** Runs one berth command and gives what it printed. */
-  #berth(command: string, args: readonly string[]): Promise<string> {
+  async #berth(command: string, args: readonly string[]): Promise<string> {
     const { binary, root } = this.#options;
-    return new Promise((resolve, reject) => {
-      const child = spawn(binary, ['--root', root, command, ...args], {
-        stdio: ['ignore', 'pipe', 'pipe'],
-        timeout: commandTimeoutMs,
-        env: {},
-      });
-      let output = '';
-      let complaint = '';
-      child.stdout.on('data', (bytes: Buffer) => {
-        output = (output + bytes.toString('utf8')).slice(0, errorBytes);
-      });
-      child.stderr.on('data', (bytes: Buffer) => {
-        complaint = (complaint + bytes.toString('utf8')).slice(0, errorBytes);
-      });
-      child.on('error', (error) => reject(new GantryError(Code.unavailable, `cannot run "${binary}": ${error.message}`, { cause: error })));
-      child.on('close', (code, signal) => {
-        if (code === 0) return resolve(output);
-        const reason = complaint.trim() || (signal ? `ended by ${signal}` : `exit code ${code}`);
-        reject(new GantryError(Code.failedPrecondition, reason));
-      });
-    });
+    const { code, output } = await this.#launcher.run(binary, ['--root', root, command, ...args]);
+    if (code !== 0)
+      throw new GantryError(Code.failedPrecondition, output.trim().slice(0, errorLength) || `berth ${command}: exit code ${code}`);
+    return output;
   }
 }
