@@ -27,7 +27,7 @@ await Agent.start({
   clock: systemClock,
   log: silentLogger(),
   random: Math.random,
-  facts: { name: 'n1', dataDir, cgroupParent, disks: [] },
+  facts: { name: 'n1', dataDir, runDir: join(dataDir, 'run'), cgroupParent, disks: [] },
   machine: () => Machine.create({ name: 'n1' }),
   addresses: [address],
   connect: (to) => connect({ address: to }),

@@ -40,7 +40,7 @@ async function startAgent(addresses = [server.address]): Promise<void> {
     clock: systemClock,
     log: silentLogger(),
     random: () => 0,
-    facts: { name: 'n1', dataDir, cgroupParent: '/gantry', disks: [] },
+    facts: { name: 'n1', dataDir, runDir: join(dataDir, 'run'), cgroupParent: '/gantry', disks: [] },
     machine: () => Machine.create({ name: 'n1', cpus: 2 }),
     addresses,
     connect: (address) => connect({ address }),

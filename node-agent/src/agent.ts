@@ -67,7 +67,7 @@ export class Agent {
     const { clock, log, facts, runtime, images } = parts;
     this.#parts = parts;
     this.#epoch = epoch;
-    this.#remains = new LogRemains({ dataDir: facts.dataDir, log });
+    this.#remains = new LogRemains({ folders: facts, log });
     this.#desired = new DesiredStore({
       dataDir: facts.dataDir,
       log,
@@ -92,7 +92,7 @@ export class Agent {
         const record = this.#reconciler.records.get(id);
         return record && statusOf(record, facts.name);
       },
-      exec: (id, request) => runtime.exec(containerPaths(facts.dataDir, id), request),
+      exec: (id, request) => runtime.exec(containerPaths(facts, id), request),
     });
     this.#session = this.#newSession();
   }

@@ -104,7 +104,7 @@ async function startOnHost(config: Config, log: Logger, signal: AbortSignal): Pr
     random,
     addresses: config.controlPlane,
     connect: connectTo,
-    facts: { name, dataDir, cgroupParent, disks: disksOf(dataDir) },
+    facts: { name, dataDir, runDir, cgroupParent, disks: disksOf(dataDir) },
     machine: () =>
       describeMachine({ name, address, dataDir, capacity: Object.assign({}, ...capacity), labels: Object.fromEntries(labels) }),
     runtime: new BerthRuntime({ binary: config.berth, root: join(runDir, 'berth'), clock }),

@@ -148,7 +148,7 @@ test('following ends at once when nobody listens any more', async () => {
 });
 
 test('following begins before the first line is there, and lives through the removal of the container', async () => {
-  const remains = new LogRemains({ dataDir: root, log: silentLogger() });
+  const remains = new LogRemains({ folders: { dataDir: root, runDir: join(root, 'run') }, log: silentLogger() });
   const reader = follow({ folder: () => remains.folderOf('a') });
   writeFileSync(join(folder, 'log'), lines(1, 2));
   await reader.until(2);
@@ -161,7 +161,12 @@ test('following begins before the first line is there, and lives through the rem
 });
 
 test('logs of removed containers go when they are old or too many', async () => {
-  const remains = new LogRemains({ dataDir: root, log: silentLogger(), keepMs: 1000, keepCount: 2 });
+  const remains = new LogRemains({
+    folders: { dataDir: root, runDir: join(root, 'run') },
+    log: silentLogger(),
+    keepMs: 1000,
+    keepCount: 2,
+  });
   for (const id of ['a', 'b', 'c']) {
     mkdirSync(join(root, `containers/${id}/state`), { recursive: true });
     await remains.keep(id);

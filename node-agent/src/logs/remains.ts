@@ -2,10 +2,10 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '@gantry/common';
-import { containerPaths } from '../runtime/paths.ts';
+import { containerPaths, type Folders } from '../runtime/paths.ts';
 
 export interface RemainsOptions {
-  dataDir: string;
+  folders: Folders;
   log: Logger;
   /** Logs of a removed container are kept this long. Default 10 min. */
   keepMs?: number;
@@ -15,37 +15,37 @@ export interface RemainsOptions {
 
 /** The logs of containers that are gone, for a bounded time. */
 export class LogRemains {
-  readonly #dataDir: string;
+  readonly #folders: Folders;
   readonly #log: Logger;
   readonly #keepMs: number;
   readonly #keepCount: number;
 
-  constructor({ dataDir, log, keepMs = 600_000, keepCount = 200 }: RemainsOptions) {
-    this.#dataDir = dataDir;
+  constructor({ folders, log, keepMs = 600_000, keepCount = 200 }: RemainsOptions) {
+    this.#folders = folders;
     this.#log = log;
     this.#keepMs = keepMs;
     this.#keepCount = keepCount;
   }
 
   #folder(id = ''): string {
-    return join(this.#dataDir, 'logs', id);
+    return join(this.#folders.dataDir, 'logs', id);
   }
 
   /** Where a container's log lies, alive or gone; undefined when there is none. */
   folderOf(id: string): string | undefined {
-    const { state } = containerPaths(this.#dataDir, id);
+    const { state } = containerPaths(this.#folders, id);
     return [state, this.#folder(id)].find((folder) => existsSync(folder));
   }
 
-  /** Moves the log of a removed container aside and deletes the rest of its folder. */
+  /** Moves the log of a removed container aside and deletes everything else of it. */
   async keep(id: string): Promise<void> {
-    const paths = containerPaths(this.#dataDir, id);
+    const paths = containerPaths(this.#folders, id);
     await mkdir(this.#folder(), { recursive: true, mode: 0o700 });
     await rename(paths.state, this.#folder(id)).catch((error: NodeJS.ErrnoException) => {
       // it never started, or its log is there already
       if (error.code !== 'ENOENT' && error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error;
     });
-    await rm(paths.bundle, { recursive: true, force: true });
+    for (const folder of [paths.data, paths.bundle]) await rm(folder, { recursive: true, force: true });
   }
 
   /** Deletes what is older, or more, than is kept. */

@@ -1,6 +1,7 @@
 import { readdir, rm } from 'node:fs/promises';
 import { GantryError } from '@gantry/common';
-import { containerPaths, containersFolder } from '../runtime/paths.ts';
+import type { Assignment } from '@gantry/proto';
+import { containerFolders, containerPaths } from '../runtime/paths.ts';
 import type { Found } from '../runtime/runtime.ts';
 import { type ContainerRecord, type Moment, newRecord, transition } from './container.ts';
 import type { Ledger } from './ledger.ts';
@@ -10,12 +11,22 @@ import { afterExit, restartDelayMs } from './restart.ts';
 import { rateLimitOf } from './start.ts';
 import type { Watcher } from './watch.ts';
 
+export interface RestoreInput {
+  id: string;
+  /** What the earlier agent wrote down; it is gone after a reboot. */
+  saved: SavedRecord | undefined;
+  found: Found;
+  /** By which it is to run, as far as the disk tells. */
+  assignment: Assignment | null;
+  now: Moment;
+}
+
 /**
  * The record of a container that an earlier agent left, by what it wrote down and what the runtime
  * found. Pure. An end that happened in between is counted as if it had been seen.
  */
-export function restoredRecord(id: string, saved: SavedRecord | undefined, found: Found, now: Moment): ContainerRecord | undefined {
-  const base = saved?.record ?? newRecord(id, null, now.us);
+export function restoredRecord({ id, saved, found, assignment, now }: RestoreInput): ContainerRecord | undefined {
+  const base = saved?.record ?? newRecord(id, assignment, now.us);
   if (found.kind === 'running') {
     const { run } = found.running;
     return { ...base, phase: { kind: 'running', run }, run, exit: undefined, reason: '' };
@@ -50,29 +61,32 @@ export interface AdoptInput {
   ports: ReconcilePorts;
   ledger: Ledger;
   watcher: Watcher;
+  /** What the disk says of a container's assignment. */
+  assignmentOf: (id: string) => Assignment | undefined;
 }
 
 /** Finds again all containers of this node. None is stopped or started here. */
 export async function adoptAll(input: AdoptInput): Promise<void> {
-  const folder = containersFolder(input.ports.facts.dataDir);
-  let ids: string[];
-  try {
-    ids = await readdir(folder);
-  } catch {
-    // a node that never ran anything
-    return;
-  }
-  await Promise.all(ids.map((id) => adopt(id, input)));
+  const { data, run } = containerFolders(input.ports.facts);
+  // a node that never ran anything has none of them
+  const ids = await Promise.all([data, run].map((folder) => readdir(folder).catch(() => [])));
+  await Promise.all([...new Set(ids.flat())].map((id) => adopt(id, input)));
 }
 
-async function adopt(id: string, { ports, ledger, watcher }: AdoptInput): Promise<void> {
+async function adopt(id: string, { ports, ledger, watcher, assignmentOf }: AdoptInput): Promise<void> {
   const { runtime, clock, network, facts, log } = ports;
-  const paths = containerPaths(facts.dataDir, id);
+  const paths = containerPaths(facts, id);
   try {
     const found = await runtime.find(paths);
-    const record = restoredRecord(id, loadRecord(paths), found, { ms: clock.monotonicMs(), us: clock.nowUs() });
+    const record = restoredRecord({
+      id,
+      found,
+      saved: loadRecord(paths),
+      assignment: assignmentOf(id) ?? null,
+      now: { ms: clock.monotonicMs(), us: clock.nowUs() },
+    });
     if (!record) {
-      await rm(paths.bundle, { recursive: true, force: true });
+      for (const path of [paths.data, paths.bundle]) await rm(path, { recursive: true, force: true });
       return;
     }
     ledger.restore(record);

@@ -76,7 +76,7 @@ export class Executor {
   }
 
   #paths(id: string) {
-    return containerPaths(this.#input.ports.facts.dataDir, id);
+    return containerPaths(this.#input.ports.facts, id);
   }
 
   #start(id: string): void {

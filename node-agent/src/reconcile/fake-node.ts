@@ -82,6 +82,7 @@ class FakeProber implements Pick<Prober, 'watch' | 'unwatch' | 'onChange'> {
 export class FakeNode {
   readonly clock = new ManualClock();
   readonly dataDir = mkdtempSync(join(tmpdir(), 'gantry-agent-reconcile-'));
+  readonly runDir = join(this.dataDir, 'run');
   readonly prober = new FakeProber();
   readonly statuses: ContainerStatus[] = [];
   readonly removed: string[] = [];
@@ -117,9 +118,11 @@ export class FakeNode {
       sampler: { track: () => {}, untrack: () => {} },
       statuses: { put: (status) => void this.statuses.push(status), removed: (id) => void this.removed.push(id) },
       remains: {
-        keep: async (id) => rmSync(join(this.dataDir, 'containers', id), { recursive: true, force: true }),
+        keep: async (id) => {
+          for (const folder of [this.dataDir, this.runDir]) rmSync(join(folder, 'containers', id), { recursive: true, force: true });
+        },
       },
-      facts: { name: 'n1', dataDir: this.dataDir, cgroupParent: '/gantry', disks: [] },
+      facts: { name: 'n1', dataDir: this.dataDir, runDir: this.runDir, cgroupParent: '/gantry', disks: [] },
       desired: this.desired,
       link: () => this.link,
     };

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, truncateSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { Code, GantryError } from '@gantry/common';
 import {
@@ -31,7 +31,7 @@ test('an assigned container is started with an address of the node and told as r
   expect(node.runtime.running).toEqual(['a']);
   expect(node.told('a')).toEqual(['preparing', 'starting', 'running']);
   expect(node.last('a')).toMatchObject({ node: 'n1', ready: true, address: '10.64.1.2', imageDigest: 'sha256:1', restarts: 0 });
-  const spec = JSON.parse(readFileSync(join(node.dataDir, 'containers/a/config.json'), 'utf8')) as Spec;
+  const spec = JSON.parse(readFileSync(join(node.runDir, 'containers/a/config.json'), 'utf8')) as Spec;
   expect(spec.linux.namespaces).toContainEqual({ type: 'network', path: '/fake/netns/a' });
 });
 
@@ -194,14 +194,27 @@ test('a container that the node lost at a reboot is started again', async () => 
   await node.start();
   await node.want(anAssignment('a'));
   node.runtime.world.clear();
+  rmSync(node.runDir, { recursive: true });
   await node.restartAgent();
   expect(node.runtime.running).toEqual(['a']);
+});
+
+test('a job that was done before a reboot is not run again', async () => {
+  await node.start();
+  await node.want(anAssignment('a', {}, { mode: ServiceSpecMode.replicated_job }));
+  node.runtime.finish('a', { exitCode: 0 });
+  await node.settle();
+  rmSync(node.runDir, { recursive: true });
+  await node.restartAgent();
+  await node.advance(60_000);
+  expect(node.told('a')).toEqual(['complete']);
+  expect(node.runtime.log).toEqual([]);
 });
 
 test('a container whose record is cut short is adopted all the same', async () => {
   await node.start();
   await node.want(anAssignment('a'));
-  truncateSync(join(node.dataDir, 'containers/a/record.json'), 20);
+  truncateSync(join(node.runDir, 'containers/a/record.json'), 20);
   await node.restartAgent();
   expect(node.runtime.log.filter((line) => line.startsWith('start'))).toEqual([]);
   expect(node.told('a')).toEqual(['running']);

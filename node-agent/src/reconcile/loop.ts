@@ -52,7 +52,13 @@ export class Reconciler {
 
   /** Finds again what runs, then begins to reconcile. */
   async start(): Promise<void> {
-    await adoptAll({ ports: this.#options, ledger: this.#ledger, watcher: this.#watcher });
+    const { desired } = this.#options;
+    await adoptAll({
+      ports: this.#options,
+      ledger: this.#ledger,
+      watcher: this.#watcher,
+      assignmentOf: (id) => desired.assignments.get(id),
+    });
     const { clock, log } = this.#options;
     this.#loop = startLoop({
       name: 'reconcile',
@@ -106,7 +112,7 @@ export class Reconciler {
     const probed = !moved && (before?.ready !== record.ready || before.health !== record.health);
     if ((moved && isSaved(kind)) || (probed && kind === 'running')) {
       try {
-        saveRecord(containerPaths(facts.dataDir, record.id), record);
+        saveRecord(containerPaths(facts, record.id), record);
       } catch (error) {
         // a full disk: the container is still found through its monitor
         log.warn({ id: record.id, err: error }, 'cannot write down a container');

@@ -25,7 +25,10 @@ export interface Remains {
 export interface NodeFacts {
   /** Node name. */
   name: string;
+  /** What outlives a reboot. */
   dataDir: string;
+  /** What does not. */
+  runDir: string;
   /** Cgroup that holds all containers, "/gantry". */
   cgroupParent: string;
   /** Whole disks that I/O limits are put on, "8:0". */

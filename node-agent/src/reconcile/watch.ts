@@ -63,7 +63,7 @@ export class Watcher {
   /** Runs a probe's command to its end; its output is only drained. */
   async #probe(id: string, command: readonly string[], signal: AbortSignal): Promise<number> {
     signal.throwIfAborted();
-    const paths = containerPaths(this.#ports.facts.dataDir, id);
+    const paths = containerPaths(this.#ports.facts, id);
     const request = { args: command, environment: {}, user: '', workingDir: '', tty: false, stdin: false, rows: 0, columns: 0 };
     const session = await this.#ports.runtime.exec(paths, request);
     const onAbort = () => session.close();

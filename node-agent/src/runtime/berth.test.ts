@@ -26,7 +26,7 @@ const started: ContainerPaths[] = [];
 const request: ExecRequest = { args: [], environment: {}, user: '', workingDir: '', tty: false, stdin: false, rows: 0, columns: 0 };
 
 function container(command: string[], spec: Partial<ContainerSpec> = {}, limits: Partial<Limits> = {}): ContainerPaths {
-  const paths = containerPaths(folder, `t${process.pid}-${next++}`);
+  const paths = containerPaths({ dataDir: folder, runDir: join(folder, 'run') }, `t${process.pid}-${next++}`);
   const { id } = paths;
   started.push(paths);
   const service = ServiceSpec.create({

@@ -16,7 +16,7 @@ const etcFiles = ['hosts', 'hostname', 'resolv.conf'] as const;
 
 /** Where a container finds its /etc files on the host. */
 export function etcMounts(paths: ContainerPaths): { target: string; source: string }[] {
-  return etcFiles.map((name) => ({ target: `/etc/${name}`, source: join(paths.bundle, 'etc', name) }));
+  return etcFiles.map((name) => ({ target: `/etc/${name}`, source: join(paths.bundle, name) }));
 }
 
 function etcContent({ hostname, address, dnsAddress, search }: EtcInput): Record<(typeof etcFiles)[number], string> {
@@ -29,9 +29,10 @@ function etcContent({ hostname, address, dnsAddress, search }: EtcInput): Record
 
 /** Makes the container's folders; those that exist keep their content (a restart keeps the writable layer). */
 export function makeFolders(paths: ContainerPaths): void {
+  mkdirSync(paths.rootfs, { recursive: true, mode: 0o755 });
   mkdirSync(paths.bundle, { recursive: true, mode: 0o700 });
-  for (const name of ['rootfs', 'upper', 'work', 'etc']) mkdirSync(join(paths.bundle, name), { recursive: true, mode: 0o755 });
   mkdirSync(paths.state, { recursive: true, mode: 0o700 });
+  for (const name of ['upper', 'work']) mkdirSync(join(paths.data, name), { recursive: true, mode: 0o755 });
 }
 
 /**
@@ -39,6 +40,6 @@ export function makeFolders(paths: ContainerPaths): void {
  * less time than one turn through the thread pool, and this is on the way of every start.
  */
 export function writeBundle(paths: ContainerPaths, spec: Spec, etc: EtcInput): void {
-  for (const [name, text] of Object.entries(etcContent(etc))) writeFileSync(join(paths.bundle, 'etc', name), text, { mode: 0o644 });
+  for (const [name, text] of Object.entries(etcContent(etc))) writeFileSync(join(paths.bundle, name), text, { mode: 0o644 });
   writeFileSync(join(paths.bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
 }

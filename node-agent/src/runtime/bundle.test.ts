@@ -22,7 +22,7 @@ const image = {
 function build(container: Partial<ContainerSpec> = {}, service: Partial<ServiceSpec> = {}, changes: Partial<BundleInput> = {}) {
   return buildSpec({
     assignment: anAssignment('1f2e3d4c5b6a', { reservation: Resources.create({ cpuMillis: 250 }) }, service, container),
-    paths: containerPaths('/var/lib/gantry', '1f2e3d4c5b6a'),
+    paths: containerPaths({ dataDir: '/var/lib/gantry', runDir: '/run/gantry' }, '1f2e3d4c5b6a'),
     image,
     layers: ['/layers/top', '/layers/base'],
     user: { uid: 0, gid: 0, home: '/root' },
@@ -125,6 +125,6 @@ test('layers, writable layer, init and limits of processes are handed to the run
     'dev.gantry.rootfs.upper': '/var/lib/gantry/containers/1f2e3d4c5b6a/upper',
     'dev.gantry.init': 'true',
   });
-  expect(spec.root).toEqual({ path: '/var/lib/gantry/containers/1f2e3d4c5b6a/rootfs', readonly: true });
+  expect(spec.root).toEqual({ path: '/run/gantry/rootfs', readonly: true });
   expect(spec.process.rlimits).toEqual([{ type: 'RLIMIT_NOFILE', soft: 100, hard: 200 }]);
 });

@@ -178,8 +178,8 @@ function mountsOf(input: BundleInput): Mount[] {
 function annotationsOf(input: BundleInput, container: ContainerSpec): Record<string, string> {
   return {
     'dev.gantry.rootfs.lower': input.layers.join(':'),
-    'dev.gantry.rootfs.upper': `${input.paths.bundle}/upper`,
-    'dev.gantry.rootfs.work': `${input.paths.bundle}/work`,
+    'dev.gantry.rootfs.upper': `${input.paths.data}/upper`,
+    'dev.gantry.rootfs.work': `${input.paths.data}/work`,
     ...(container.init ? { 'dev.gantry.init': 'true' } : {}),
     ...(container.stdinOpen ? { 'dev.gantry.stdin': 'true' } : {}),
     ...(hasSeccomp(container) ? { 'dev.gantry.seccomp': 'default' } : {}),
@@ -195,7 +195,7 @@ export function buildSpec(input: BundleInput): Spec {
   return {
     ociVersion: '1.2.0',
     process: processOf(input, container),
-    root: { path: `${input.paths.bundle}/rootfs`, readonly: container.readOnly },
+    root: { path: input.paths.rootfs, readonly: container.readOnly },
     hostname: hostnameOf(input.assignment),
     mounts: mountsOf(input),
     linux: linuxOf(input, service, container),

@@ -3,8 +3,12 @@ import type { Resources as OciResources } from './oci.ts';
 /** Where one container's files lie; made by `containerPaths`. */
 export interface ContainerPaths {
   readonly id: string;
-  /** The OCI bundle: config.json, rootfs/, upper/, work/, state/, record.json. */
+  /** The OCI bundle, config.json with the /etc files and the agent's record; gone after a reboot. */
   readonly bundle: string;
+  /** What is on disk: upper/, work/, state/. */
+  readonly data: string;
+  /** An empty folder that all containers share: each mounts its root there, where only it sees it. */
+  readonly rootfs: string;
   /** Folder of the container's monitor: log files, exit record, socket. It outlives the container for its logs. */
   readonly state: string;
 }
