@@ -17,7 +17,7 @@
 #include "sys.h"
 
 #define CONFIG_MAX ((size_t)16 * 1024 * 1024)
-#define BACKLOG	   64
+#define BACKLOG	   512
 
 /* The container's ends of its stdio, and ours. */
 struct stdio_pipes {
