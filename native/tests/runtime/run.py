@@ -8,7 +8,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import harness  # noqa: E402
 
 MODULES = ["test_lifecycle", "test_process", "test_mounts", "test_namespaces", "test_cgroups",
-           "test_seccomp", "test_exec", "test_safety", "test_faults"]
+           "test_seccomp", "test_exec", "test_safety", "test_faults", "test_podman"]
 
 
 def main():
