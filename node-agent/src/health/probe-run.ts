@@ -31,7 +31,9 @@ function aborted(signal: AbortSignal): Promise<never> {
 export class ProbeRun {
   readonly #options: ProbeRunOptions;
   readonly #plan: ProbePlan;
-  readonly #stopped = new AbortController();
+  #stopped = false;
+  /** Of the attempt that is on its way. */
+  #attempting: AbortController | undefined;
   #cancel: () => void;
   #state: ProbeState;
   #reason = '';
@@ -57,14 +59,15 @@ export class ProbeRun {
 
   stop(): void {
     this.#cancel();
-    this.#stopped.abort();
+    this.#stopped = true;
+    this.#attempting?.abort(new Error('stopped'));
   }
 
   async #probe(): Promise<void> {
     const { clock, agenda, limit, onResult } = this.#options;
     const startedMs = clock.monotonicMs();
     const reason = await limit(() => this.#attempt());
-    if (this.#stopped.signal.aborted) return;
+    if (this.#stopped) return;
     this.#state = advance(this.#state, reason === '', this.#plan, clock.monotonicMs());
     this.#reason = reason;
     // From start to start, so that a slow answer does not slow the rhythm.
@@ -75,19 +78,19 @@ export class ProbeRun {
 
   /** Runs the probe once; gives why it failed, or nothing. */
   async #attempt(): Promise<string> {
-    if (this.#stopped.signal.aborted) return '';
-    const timeout = new AbortController();
-    const onStop = () => timeout.abort(new Error('stopped'));
-    const late = new Error(`no answer within ${this.#plan.timeoutMs} ms`);
-    const cancelTimer = this.#options.agenda.after(this.#plan.timeoutMs, () => timeout.abort(late));
-    this.#stopped.signal.addEventListener('abort', onStop, { once: true });
+    if (this.#stopped) return '';
+    const attempting = new AbortController();
+    this.#attempting = attempting;
+    const { timeoutMs } = this.#plan;
+    const cancelTimer = this.#options.agenda.after(timeoutMs, () => attempting.abort(new Error(`no answer within ${timeoutMs} ms`)));
     try {
-      return await Promise.race([this.#ask(timeout.signal), aborted(timeout.signal)]);
+      return await this.#ask(attempting.signal);
     } catch (error) {
-      return `${this.#name()}: ${timeout.signal.aborted ? (timeout.signal.reason as Error).message : GantryError.from(error).message}`;
+      const { aborted, reason } = attempting.signal;
+      return `${this.#name()}: ${aborted ? (reason as Error).message : GantryError.from(error).message}`;
     } finally {
       cancelTimer();
-      this.#stopped.signal.removeEventListener('abort', onStop);
+      this.#attempting = undefined;
     }
   }
 
@@ -101,7 +104,7 @@ export class ProbeRun {
         await connector.tcp(target.address, probe.port, signal);
         return '';
       default: {
-        const exitCode = await target.exec(probe.command, signal);
+        const exitCode = await Promise.race([target.exec(probe.command, signal), aborted(signal)]);
         return exitCode === 0 ? '' : `${this.#name()}: exit code ${exitCode}`;
       }
     }

@@ -22,6 +22,8 @@ export interface DownloadOptions {
 
 /** Attempts in a row that bring nothing new. */
 const maxFruitless = 3;
+/** Attempts in all, for a source that gives a little each time. */
+const maxAttempts = 30;
 /** A source below this rate is as good as silent. */
 const minBytesPerWindow = 10 * 1024;
 const windowMs = 10_000;
@@ -58,7 +60,7 @@ export async function download(options: DownloadOptions): Promise<void> {
 async function receiveAll(options: DownloadOptions, partial: Partial): Promise<void> {
   const { clock, random, signal, descriptor } = options;
   let fruitless = 0;
-  for (;;) {
+  for (let attempt = 1; ; attempt++) {
     const before = partial.received;
     try {
       await receive(options, partial);
@@ -70,6 +72,7 @@ async function receiveAll(options: DownloadOptions, partial: Partial): Promise<v
       if (partial.received === descriptor.sizeBytes) return;
       if (partial.received > before) fruitless = 0;
       else if (stalled || fruitless + 1 >= maxFruitless) throw error;
+      if (attempt >= maxAttempts) throw error;
       await sleep(clock, backoffMs(fruitless++, random(), { minMs: 100, maxMs: 2000 }), signal);
     }
   }

@@ -158,6 +158,21 @@ describe('an image store', () => {
     expect(readdirSync(join(root, 'tmp'))).toEqual([]);
   });
 
+  test('gives up a transfer that brings a byte each time', async () => {
+    registry.push('team/web:v1', []);
+    Object.assign(registry, { breakAfter: 1, breaks: 1000 });
+    let failure: unknown;
+    store.ensure(web, { signal }).catch((error: unknown) => {
+      failure = error;
+    });
+    await until(async () => {
+      await clock.advance(3000);
+      return failure !== undefined;
+    });
+    expect(failure).toMatchObject({ code: Code.unavailable });
+    expect(registry.calls.filter((call) => call.startsWith('blob'))).toHaveLength(30);
+  });
+
   test('names an empty folder as the only layer of an image without layers', async () => {
     registry.push('team/web:v1', []);
     const { layers } = await store.ensure(web, { signal });
