@@ -120,8 +120,9 @@ test('an apply is sent again under one key while no control plane answers, and v
       },
     },
   });
-  const { outcome, response } = await applyAndWait(server.client, app, { timeoutMs: 5000 });
+  const { outcome, response, services } = await applyAndWait(server.client, app, { timeoutMs: 5000 });
   expect(outcome).toBe(Outcome.done);
+  expect(services.map((view) => view.service?.generation)).toEqual([2]);
   expect(response.revision).toBe(12);
   expect(new Set(keys).size).toBe(1);
   expect(keys).toHaveLength(3);

@@ -479,6 +479,6 @@ test('an error of the server is one block with its hint', async () => {
 test('text of a remote end cannot move the cursor', async () => {
   answerContainers(aContainer({ state: 7, reason: '\u001b[2Jgone\u0007' }));
   const { stdout } = await cli('ps');
-  expect(stdout).toContain('gone');
+  expect(stdout).toMatch(/ gone\n$/);
   expect(stdout.replaceAll('\n', '')).not.toMatch(/\p{Cc}/u);
 });
