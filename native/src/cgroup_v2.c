@@ -23,16 +23,16 @@ static int plan_memory(const struct resources *r, struct cg_plan *p, struct err 
 		if (!limit->set || limit->value <= 0)
 			return err_set(err, -EINVAL,
 				       "resources.memory.swap: needs memory.limit on cgroup v2");
-		cg_plan_add_full(p, &(struct cg_write){
-					    .ctrl = CG_UNIFIED,
-					    .file = "memory.swap.max",
-					    .value = number_or_max(p, swap->value - limit->value),
-					    .optional = true });
+		cg_plan_add_full(
+		    p, &(struct cg_write){.ctrl = CG_UNIFIED,
+					  .file = "memory.swap.max",
+					  .value = number_or_max(p, swap->value - limit->value),
+					  .optional = true});
 	} else if (swap->set && swap->value < 0) {
-		cg_plan_add_full(p, &(struct cg_write){ .ctrl = CG_UNIFIED,
-							.file = "memory.swap.max",
-							.value = "max",
-							.optional = true });
+		cg_plan_add_full(p, &(struct cg_write){.ctrl = CG_UNIFIED,
+						       .file = "memory.swap.max",
+						       .value = "max",
+						       .optional = true});
 	}
 	if (limit->set && limit->value != 0)
 		add(p, "memory.max", number_or_max(p, limit->value));
@@ -52,14 +52,14 @@ static void plan_cpu(const struct resources *r, struct cg_plan *p)
 	}
 	if ((r->cpu_quota.set && r->cpu_quota.value != 0) ||
 	    (r->cpu_period.set && r->cpu_period.value != 0)) {
-		int64_t period = r->cpu_period.set && r->cpu_period.value ? r->cpu_period.value :
-									     100000;
+		int64_t period =
+		    r->cpu_period.set && r->cpu_period.value ? r->cpu_period.value : 100000;
 		bool limited = r->cpu_quota.set && r->cpu_quota.value > 0;
 
 		add(p, "cpu.max",
-		    limited ? arena_printf(p->arena, "%" PRId64 " %" PRId64, r->cpu_quota.value,
-					   period) :
-			      arena_printf(p->arena, "max %" PRId64, period));
+		    limited
+			? arena_printf(p->arena, "%" PRId64 " %" PRId64, r->cpu_quota.value, period)
+			: arena_printf(p->arena, "max %" PRId64, period));
 	}
 	if (r->cpu_burst.set)
 		add(p, "cpu.max.burst", number_or_max(p, r->cpu_burst.value));
@@ -78,28 +78,27 @@ static const char *io_weight(struct cg_plan *p, int64_t v1)
 
 static void plan_io(const struct resources *r, struct cg_plan *p)
 {
-	static const char *const words[RATE_KINDS] = { "rbps", "wbps", "riops", "wiops" };
+	static const char *const words[RATE_KINDS] = {"rbps", "wbps", "riops", "wiops"};
 
 	if (r->blkio_weight.set && r->blkio_weight.value != 0)
-		cg_plan_add_full(p, &(struct cg_write){
-					    .ctrl = CG_UNIFIED,
-					    .file = "io.bfq.weight",
-					    .value = number_or_max(p, r->blkio_weight.value),
-					    .fallback_file = "io.weight",
-					    .fallback_value = io_weight(p, r->blkio_weight.value),
-					    .optional = true });
+		cg_plan_add_full(
+		    p, &(struct cg_write){.ctrl = CG_UNIFIED,
+					  .file = "io.bfq.weight",
+					  .value = number_or_max(p, r->blkio_weight.value),
+					  .fallback_file = "io.weight",
+					  .fallback_value = io_weight(p, r->blkio_weight.value),
+					  .optional = true});
 	for (size_t i = 0; i < r->weight_count; i++) {
 		const struct blkio_weight *w = &r->weights[i];
 
 		if (w->weight.set)
-			cg_plan_add_full(p, &(struct cg_write){
-						    .ctrl = CG_UNIFIED,
-						    .file = "io.bfq.weight",
-						    .value = arena_printf(p->arena,
-									  "%u:%u %" PRId64,
-									  w->major, w->minor,
-									  w->weight.value),
-						    .optional = true });
+			cg_plan_add_full(
+			    p, &(struct cg_write){.ctrl = CG_UNIFIED,
+						  .file = "io.bfq.weight",
+						  .value = arena_printf(p->arena, "%u:%u %" PRId64,
+									w->major, w->minor,
+									w->weight.value),
+						  .optional = true});
 	}
 	for (int k = 0; k < RATE_KINDS; k++)
 		for (size_t i = 0; i < r->rates[k].count; i++) {
@@ -107,8 +106,8 @@ static void plan_io(const struct resources *r, struct cg_plan *p)
 
 			add(p, "io.max",
 			    d->rate ? arena_printf(p->arena, "%u:%u %s=%" PRIu64, d->major,
-						   d->minor, words[k], d->rate) :
-				      arena_printf(p->arena, "%u:%u %s=max", d->major, d->minor,
+						   d->minor, words[k], d->rate)
+				    : arena_printf(p->arena, "%u:%u %s=max", d->major, d->minor,
 						   words[k]));
 		}
 }
@@ -136,17 +135,18 @@ int cg_plan_v2(const struct resources *r, struct cg_plan *p, struct err *err)
 	plan_cpu(r, p);
 	plan_io(r, p);
 	if (r->pids_limit.set)
-		add(p, "pids.max", r->pids_limit.value > 0 ? number_or_max(p, r->pids_limit.value) : "max");
+		add(p, "pids.max",
+		    r->pids_limit.value > 0 ? number_or_max(p, r->pids_limit.value) : "max");
 	for (size_t i = 0; i < r->hugepage_count; i++)
 		add(p, arena_printf(p->arena, "hugetlb.%s.max", r->hugepages[i].size),
 		    arena_printf(p->arena, "%" PRIu64, r->hugepages[i].limit));
 	for (size_t i = 0; i < r->rdma_count; i++)
 		add(p, "rdma.max",
 		    arena_printf(p->arena, "%s hca_handle=%s hca_object=%s", r->rdma[i].device,
-				 r->rdma[i].handles.set ?
-					 number_or_max(p, r->rdma[i].handles.value) : "max",
-				 r->rdma[i].objects.set ?
-					 number_or_max(p, r->rdma[i].objects.value) : "max"));
+				 r->rdma[i].handles.set ? number_or_max(p, r->rdma[i].handles.value)
+							: "max",
+				 r->rdma[i].objects.set ? number_or_max(p, r->rdma[i].objects.value)
+							: "max"));
 	for (size_t i = 0; i < r->unified_count; i++)
 		add(p, r->unified[i].key, r->unified[i].value);
 	return 0;

@@ -23,17 +23,17 @@ static int parse(const struct globals *g, struct run_opts *o, bool run, int argc
 	struct create_opts *c = &o->create;
 	const char *usage = run ? "berth run [options] ID" : "berth create [options] ID";
 	const struct opt table[] = {
-		{ "bundle", 'b', OPT_STRING, &c->bundle, "DIR", "bundle folder (.)" },
-		{ "config", 'f', OPT_STRING, &c->config, "FILE", "instead of BUNDLE/config.json" },
-		{ "pid-file", 0, OPT_STRING, &c->pid_file, "FILE", "write the process id here" },
-		{ "console-socket", 0, OPT_STRING, &c->console_socket, "SOCKET", "gets the pty" },
-		{ "preserve-fds", 0, OPT_INT, &c->preserve_fds, "N", "keep 3..3+N-1 open" },
-		{ "no-pivot", 0, OPT_FLAG, &c->no_pivot, NULL, "move the root instead" },
-		{ "no-new-keyring", 0, OPT_FLAG, &c->no_new_keyring, NULL, "keep the session keyring" },
-		{ "no-subreaper", 0, OPT_FLAG, &o->no_subreaper, NULL, "do not reap orphans" },
-		{ "keep", 0, OPT_FLAG, &o->keep, NULL, "do not delete it at the end (run)" },
-		{ "detach", 'd', OPT_FLAG, &o->detach, NULL, "do not wait for it (run)" },
-		{ 0 },
+	    {"bundle", 'b', OPT_STRING, &c->bundle, "DIR", "bundle folder (.)"},
+	    {"config", 'f', OPT_STRING, &c->config, "FILE", "instead of BUNDLE/config.json"},
+	    {"pid-file", 0, OPT_STRING, &c->pid_file, "FILE", "write the process id here"},
+	    {"console-socket", 0, OPT_STRING, &c->console_socket, "SOCKET", "gets the pty"},
+	    {"preserve-fds", 0, OPT_INT, &c->preserve_fds, "N", "keep 3..3+N-1 open"},
+	    {"no-pivot", 0, OPT_FLAG, &c->no_pivot, NULL, "move the root instead"},
+	    {"no-new-keyring", 0, OPT_FLAG, &c->no_new_keyring, NULL, "keep the session keyring"},
+	    {"no-subreaper", 0, OPT_FLAG, &o->no_subreaper, NULL, "do not reap orphans"},
+	    {"keep", 0, OPT_FLAG, &o->keep, NULL, "do not delete it at the end (run)"},
+	    {"detach", 'd', OPT_FLAG, &o->detach, NULL, "do not wait for it (run)"},
+	    {0},
 	};
 	int index, r = opts_parse(table, usage, argc, argv, &index, err);
 
@@ -51,7 +51,7 @@ static int parse(const struct globals *g, struct run_opts *o, bool run, int argc
 
 int cmd_create(const struct globals *g, int argc, char **argv, int *ret_status, struct err *err)
 {
-	struct run_opts o = { .create = CREATE_OPTS_INIT };
+	struct run_opts o = {.create = CREATE_OPTS_INIT};
 	_cleanup_container_ struct container c = CONTAINER_INIT;
 	int r = parse(g, &o, false, argc, argv, err);
 
@@ -69,7 +69,7 @@ static int remove_again(struct container *c, int r, struct err *err)
 
 int cmd_run(const struct globals *g, int argc, char **argv, int *ret_status, struct err *err)
 {
-	struct run_opts o = { .create = CREATE_OPTS_INIT };
+	struct run_opts o = {.create = CREATE_OPTS_INIT};
 	_cleanup_container_ struct container c = CONTAINER_INIT;
 	int r = parse(g, &o, true, argc, argv, err), code = 0;
 

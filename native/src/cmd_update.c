@@ -25,31 +25,31 @@ static int parse(struct update_flags *f, int argc, char **argv, const char **ret
 {
 	static const char usage[] = "berth update [options] ID";
 	const struct opt table[] = {
-		{ "resources", 'r', OPT_STRING, &f->resources, "FILE", "linux.resources (- = stdin)" },
-		{ "memory", 0, OPT_STRING, &f->memory, "BYTES", "memory limit, -1 = none" },
-		{ "memory-reservation", 0, OPT_STRING, &f->reservation, "BYTES", "soft limit" },
-		{ "memory-swap", 0, OPT_STRING, &f->swap, "BYTES", "memory and swap, -1 = none" },
-		{ "cpu-share", 0, OPT_STRING, &f->shares, "N", "cpu weight (1024 = one)" },
-		{ "cpu-shares", 0, OPT_STRING, &f->shares, "N", "the same" },
-		{ "cpu-quota", 0, OPT_STRING, &f->quota, "US", "cpu time in a period" },
-		{ "cpu-burst", 0, OPT_STRING, &f->burst, "US", "cpu time that may be saved up" },
-		{ "cpu-period", 0, OPT_STRING, &f->period, "US", "length of a period" },
-		{ "cpu-idle", 0, OPT_STRING, &f->idle, "0|1", "only when others are idle" },
-		{ "cpu-rt-period", 0, OPT_STRING, &f->rt_period, "US", "realtime period" },
-		{ "cpu-rt-runtime", 0, OPT_STRING, &f->rt_runtime, "US", "realtime time" },
-		{ "cpuset-cpus", 0, OPT_STRING, &f->cpus, "LIST", "cpus, as 0-3,7" },
-		{ "cpuset-mems", 0, OPT_STRING, &f->mems, "LIST", "memory nodes" },
-		{ "pids-limit", 0, OPT_STRING, &f->pids, "N", "processes, -1 = no limit" },
-		{ "blkio-weight", 0, OPT_STRING, &f->weight, "N", "10..1000" },
-		{ "device-read-bps", 0, OPT_LIST, &f->io[0], "MAJ:MIN:N", "bytes read a second" },
-		{ "device-write-bps", 0, OPT_LIST, &f->io[1], "MAJ:MIN:N", "bytes written a second" },
-		{ "device-read-iops", 0, OPT_LIST, &f->io[2], "MAJ:MIN:N", "reads a second" },
-		{ "device-write-iops", 0, OPT_LIST, &f->io[3], "MAJ:MIN:N", "writes a second" },
-		{ "kernel-memory", 0, OPT_STRING, &f->kernel, "BYTES", "ignored by kernels since 5.11" },
-		{ "kernel-memory-tcp", 0, OPT_STRING, &f->kernel_tcp, "BYTES", "cgroup v1 only" },
-		{ "l3-cache-schema", 0, OPT_STRING, &f->l3, "S", "refused: Intel RDT is not built in" },
-		{ "mem-bw-schema", 0, OPT_STRING, &f->mb, "S", "refused: Intel RDT is not built in" },
-		{ 0 },
+	    {"resources", 'r', OPT_STRING, &f->resources, "FILE", "linux.resources (- = stdin)"},
+	    {"memory", 0, OPT_STRING, &f->memory, "BYTES", "memory limit, -1 = none"},
+	    {"memory-reservation", 0, OPT_STRING, &f->reservation, "BYTES", "soft limit"},
+	    {"memory-swap", 0, OPT_STRING, &f->swap, "BYTES", "memory and swap, -1 = none"},
+	    {"cpu-share", 0, OPT_STRING, &f->shares, "N", "cpu weight (1024 = one)"},
+	    {"cpu-shares", 0, OPT_STRING, &f->shares, "N", "the same"},
+	    {"cpu-quota", 0, OPT_STRING, &f->quota, "US", "cpu time in a period"},
+	    {"cpu-burst", 0, OPT_STRING, &f->burst, "US", "cpu time that may be saved up"},
+	    {"cpu-period", 0, OPT_STRING, &f->period, "US", "length of a period"},
+	    {"cpu-idle", 0, OPT_STRING, &f->idle, "0|1", "only when others are idle"},
+	    {"cpu-rt-period", 0, OPT_STRING, &f->rt_period, "US", "realtime period"},
+	    {"cpu-rt-runtime", 0, OPT_STRING, &f->rt_runtime, "US", "realtime time"},
+	    {"cpuset-cpus", 0, OPT_STRING, &f->cpus, "LIST", "cpus, as 0-3,7"},
+	    {"cpuset-mems", 0, OPT_STRING, &f->mems, "LIST", "memory nodes"},
+	    {"pids-limit", 0, OPT_STRING, &f->pids, "N", "processes, -1 = no limit"},
+	    {"blkio-weight", 0, OPT_STRING, &f->weight, "N", "10..1000"},
+	    {"device-read-bps", 0, OPT_LIST, &f->io[0], "MAJ:MIN:N", "bytes read a second"},
+	    {"device-write-bps", 0, OPT_LIST, &f->io[1], "MAJ:MIN:N", "bytes written a second"},
+	    {"device-read-iops", 0, OPT_LIST, &f->io[2], "MAJ:MIN:N", "reads a second"},
+	    {"device-write-iops", 0, OPT_LIST, &f->io[3], "MAJ:MIN:N", "writes a second"},
+	    {"kernel-memory", 0, OPT_STRING, &f->kernel, "BYTES", "ignored by kernels since 5.11"},
+	    {"kernel-memory-tcp", 0, OPT_STRING, &f->kernel_tcp, "BYTES", "cgroup v1 only"},
+	    {"l3-cache-schema", 0, OPT_STRING, &f->l3, "S", "refused: Intel RDT is not built in"},
+	    {"mem-bw-schema", 0, OPT_STRING, &f->mb, "S", "refused: Intel RDT is not built in"},
+	    {0},
 	};
 	int index, r = opts_parse(table, usage, argc, argv, &index, err);
 
@@ -102,8 +102,8 @@ static int add_rates(struct jw *w, const char *key, const struct opt_list *list,
 		uint64_t numbers[3];
 
 		if (!split_rate(list->items[i], numbers))
-			return err_set(err, -EINVAL, "%s: must be MAJOR:MINOR:RATE, found \"%s\"", key,
-				       list->items[i]);
+			return err_set(err, -EINVAL, "%s: must be MAJOR:MINOR:RATE, found \"%s\"",
+				       key, list->items[i]);
 		jw_object(w, NULL);
 		jw_u64(w, "major", numbers[0]);
 		jw_u64(w, "minor", numbers[1]);
@@ -117,9 +117,8 @@ static int add_rates(struct jw *w, const char *key, const struct opt_list *list,
 static int add_block_io(struct jw *w, const struct update_flags *f, struct err *err)
 {
 	static const char *const keys[IO_KINDS] = {
-		"throttleReadBpsDevice", "throttleWriteBpsDevice", "throttleReadIOPSDevice",
-		"throttleWriteIOPSDevice"
-	};
+	    "throttleReadBpsDevice", "throttleWriteBpsDevice", "throttleReadIOPSDevice",
+	    "throttleWriteIOPSDevice"};
 	int r;
 
 	jw_object(w, "blockIO");
@@ -133,8 +132,10 @@ static int add_block_io(struct jw *w, const struct update_flags *f, struct err *
 static int add_cpu(struct jw *w, const struct update_flags *f, struct err *err)
 {
 	jw_object(w, "cpu");
-	if (add_number(w, "shares", f->shares, err) < 0 || add_number(w, "quota", f->quota, err) < 0 ||
-	    add_number(w, "burst", f->burst, err) < 0 || add_number(w, "period", f->period, err) < 0 ||
+	if (add_number(w, "shares", f->shares, err) < 0 ||
+	    add_number(w, "quota", f->quota, err) < 0 ||
+	    add_number(w, "burst", f->burst, err) < 0 ||
+	    add_number(w, "period", f->period, err) < 0 ||
 	    add_number(w, "idle", f->idle, err) < 0 ||
 	    add_number(w, "realtimePeriod", f->rt_period, err) < 0 ||
 	    add_number(w, "realtimeRuntime", f->rt_runtime, err) < 0)
@@ -171,7 +172,7 @@ static int from_flags(struct jw *w, const struct update_flags *f, struct err *er
 
 static int apply_flags(const struct container *c, const struct update_flags *f, struct err *err)
 {
-	_cleanup_jw_ struct jw w = { 0 };
+	_cleanup_jw_ struct jw w = {0};
 	const char *text;
 	size_t len;
 	int r = from_flags(&w, f, err);
@@ -185,17 +186,17 @@ static int apply_file(const struct container *c, const char *path, struct err *e
 {
 	_cleanup_free_ char *text = NULL;
 	size_t len;
-	int r = read_file_at(AT_FDCWD, strcmp(path, "-") == 0 ? "/proc/self/fd/0" : path, 8 << 20, &text,
-			     &len);
+	int r = read_file_at(AT_FDCWD, strcmp(path, "-") == 0 ? "/proc/self/fd/0" : path, 8 << 20,
+			     &text, &len);
 
-	return r < 0 ? err_sys(err, r, "--resources: cannot read %s", path) :
-		       container_update(c, text, len, err);
+	return r < 0 ? err_sys(err, r, "--resources: cannot read %s", path)
+		     : container_update(c, text, len, err);
 }
 
 int cmd_update(const struct globals *g, int argc, char **argv, int *ret_status, struct err *err)
 {
 	_cleanup_container_ struct container c = CONTAINER_INIT;
-	struct update_flags f = { 0 };
+	struct update_flags f = {0};
 	const char *id = NULL;
 	int r = parse(&f, argc, argv, &id, err);
 

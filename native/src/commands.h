@@ -6,8 +6,8 @@
 #include "err.h"
 
 struct globals {
-	const char *root;	   /* state folder, default /run/berth */
-	const char *log;	   /* log file or NULL */
+	const char *root; /* state folder, default /run/berth */
+	const char *log;  /* log file or NULL */
 	bool log_json;
 	bool debug;
 	bool systemd_cgroup;
@@ -32,7 +32,6 @@ int cmd_pause(const struct globals *g, int argc, char **argv, int *ret_status, s
 int cmd_resume(const struct globals *g, int argc, char **argv, int *ret_status, struct err *err);
 int cmd_update(const struct globals *g, int argc, char **argv, int *ret_status, struct err *err);
 int cmd_events(const struct globals *g, int argc, char **argv, int *ret_status, struct err *err);
-int cmd_features(const struct globals *g, int argc, char **argv, int *ret_status,
-		 struct err *err);
+int cmd_features(const struct globals *g, int argc, char **argv, int *ret_status, struct err *err);
 int cmd_spec(const struct globals *g, int argc, char **argv, int *ret_status, struct err *err);
 int cmd_version(const struct globals *g, int argc, char **argv, int *ret_status, struct err *err);

@@ -19,7 +19,7 @@
 
 const char *container_status_name(enum container_status status)
 {
-	static const char *const names[] = { "creating", "created", "running", "paused", "stopped" };
+	static const char *const names[] = {"creating", "created", "running", "paused", "stopped"};
 
 	return names[status];
 }
@@ -37,7 +37,7 @@ static void open_process(struct container *c)
 static int open_container(const char *root, const char *id, bool groups, struct container *ret,
 			  struct err *err)
 {
-	_cleanup_arena_ struct arena arena = { 0 };
+	_cleanup_arena_ struct arena arena = {0};
 	_cleanup_container_ struct container c = CONTAINER_INIT;
 	_cleanup_close_ int root_fd = FD_NONE;
 	struct state s;
@@ -47,13 +47,14 @@ static int open_container(const char *root, const char *id, bool groups, struct 
 		return r;
 	root_fd = state_open_root(root, false, err);
 	if (root_fd < 0)
-		return root_fd == -ENOENT ?
-			       err_set(err, -ENOENT, "container \"%s\" does not exist", id) : root_fd;
+		return root_fd == -ENOENT
+			   ? err_set(err, -ENOENT, "container \"%s\" does not exist", id)
+			   : root_fd;
 	c.dir_fd = openat(root_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (c.dir_fd < 0)
-		return errno == ENOENT ?
-			       err_set(err, -ENOENT, "container \"%s\" does not exist", id) :
-			       err_sys(err, -errno, "cannot open container \"%s\"", id);
+		return errno == ENOENT
+			   ? err_set(err, -ENOENT, "container \"%s\" does not exist", id)
+			   : err_sys(err, -errno, "cannot open container \"%s\"", id);
 	(void)text_copy(c.id, sizeof(c.id), id);
 	c.state_root = root ? strdup(root) : NULL;
 	r = state_load(&arena, c.dir_fd, &s, err);
@@ -106,7 +107,7 @@ void container_close(struct container *c)
 
 static bool is_alive(const struct container *c)
 {
-	struct pollfd p = { .fd = c->pidfd, .events = POLLIN };
+	struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
 
 	return c->pidfd >= 0 && poll(&p, 1, 0) == 0;
 }
@@ -132,7 +133,7 @@ int container_state(const struct container *c, enum container_status *ret, struc
 static int run_hooks(const struct container *c, enum hook_kind kind, const char *name,
 		     const char *status, struct err *err)
 {
-	_cleanup_arena_ struct arena arena = { 0 };
+	_cleanup_arena_ struct arena arena = {0};
 	_cleanup_free_ char *text = NULL, *state = NULL;
 	struct state saved;
 	struct spec spec;
@@ -170,14 +171,15 @@ static int start_in_process(struct container *c, struct err *err)
 
 static int start_through_fifo(struct container *c, struct err *err)
 {
-	_cleanup_close_ int fifo = openat(c->dir_fd, "exec.fifo", O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+	_cleanup_close_ int fifo =
+	    openat(c->dir_fd, "exec.fifo", O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
 
 	if (fifo < 0 && errno == ENOENT)
 		return err_set(err, -EINVAL, "cannot start \"%s\": it must be created, found %s",
 			       c->id, is_alive(c) ? "running" : "stopped");
 	if (fifo < 0)
-		return err_set(err, -EINVAL, "cannot start \"%s\": it must be created, found stopped",
-			       c->id);
+		return err_set(err, -EINVAL,
+			       "cannot start \"%s\": it must be created, found stopped", c->id);
 	/* Whoever removes the name first starts the container; a second start finds none. */
 	if (unlinkat(c->dir_fd, "exec.fifo", 0) < 0)
 		return err_set(err, -EINVAL, "cannot start \"%s\": it was started already", c->id);
@@ -191,7 +193,8 @@ int container_start(struct container *c, struct err *err)
 	int r;
 
 	if (c->pid <= 0)
-		return err_set(err, -EINVAL, "cannot start \"%s\": it is still being created", c->id);
+		return err_set(err, -EINVAL, "cannot start \"%s\": it is still being created",
+			       c->id);
 	r = c->sync_fd >= 0 ? start_in_process(c, err) : start_through_fifo(c, err);
 	if (r < 0)
 		return r;
@@ -207,8 +210,9 @@ int container_kill(const struct container *c, int signal, bool all, struct err *
 
 	if (all && c->cgroup) {
 		r = cgroup_signal_all(c->cgroup, signal, err);
-		return r == 0 ? err_set(err, -ESRCH, "container \"%s\" is not running", c->id) :
-		       r < 0  ? r : 0;
+		return r == 0  ? err_set(err, -ESRCH, "container \"%s\" is not running", c->id)
+		       : r < 0 ? r
+			       : 0;
 	}
 	if (c->pidfd < 0 || !is_alive(c))
 		return err_set(err, -ESRCH, "container \"%s\" is not running", c->id);
@@ -235,7 +239,7 @@ int container_freeze(const struct container *c, bool frozen, struct err *err)
 
 static void wait_for_end(const struct container *c, int ms)
 {
-	struct pollfd p = { .fd = c->pidfd, .events = POLLIN };
+	struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
 
 	if (c->pidfd >= 0)
 		(void)poll(&p, 1, ms);

@@ -22,22 +22,23 @@ enum container_status {
 const char *container_status_name(enum container_status status);
 
 struct create_opts {
-	const char *root;	/* state folder; NULL = /run/berth */
-	const char *id;		/* 1..200 of [A-Za-z0-9_+.-], not "." or ".." */
-	const char *bundle;	/* folder with config.json; NULL = "." */
-	const char *config;	/* another path than BUNDLE/config.json, or NULL */
-	const char *pid_file;	/* written after creation, or NULL */
+	const char *root;	    /* state folder; NULL = /run/berth */
+	const char *id;		    /* 1..200 of [A-Za-z0-9_+.-], not "." or ".." */
+	const char *bundle;	    /* folder with config.json; NULL = "." */
+	const char *config;	    /* another path than BUNDLE/config.json, or NULL */
+	const char *pid_file;	    /* written after creation, or NULL */
 	const char *console_socket; /* path that receives the pty master, or NULL */
 	/* Given to the main process as 0, 1, 2; still the caller's. Ignored with process.terminal.
 	 * -1 = the caller's own 0, 1, 2. */
 	int stdio[3];
 	int preserve_fds; /* descriptors 3..3+n-1 stay open in the container */
-	/* The caller itself calls container_start on the same struct container: no exec fifo is made,
-	 * and an exec that fails is reported by container_start. */
+	/* The caller itself calls container_start on the same struct container: no exec fifo is
+	 * made, and an exec that fails is reported by container_start. */
 	bool start_in_process;
 	bool no_pivot;
 	bool no_new_keyring;
-	bool keep_terminal; /* with process.terminal and no console_socket: keep the master in ret */
+	bool
+	    keep_terminal; /* with process.terminal and no console_socket: keep the master in ret */
 	bool cgroup_disabled;
 	bool rootless;
 };
@@ -49,8 +50,8 @@ struct create_opts {
 
 struct container {
 	char id[201];
-	pid_t pid;	     /* main process in the caller's pid namespace; with dev.gantry.init the init */
-	int pidfd;	     /* poll for POLLIN: the main process has ended */
+	pid_t pid; /* main process in the caller's pid namespace; with dev.gantry.init the init */
+	int pidfd; /* poll for POLLIN: the main process has ended */
 	uint64_t start_time; /* field 22 of /proc/PID/stat */
 	int terminal_fd;     /* pty master when process.terminal and keep_terminal, else FD_NONE */
 	int sync_fd;	     /* to the process that waits for container_start, else FD_NONE */
@@ -97,10 +98,10 @@ int container_delete(struct container *c, bool force, struct err *err);
 struct exec_opts {
 	const char *process; /* JSON text of an OCI process object */
 	size_t process_len;
-	int stdio[3];	     /* as in create_opts; ignored with a terminal */
+	int stdio[3];		    /* as in create_opts; ignored with a terminal */
 	const char *console_socket; /* or NULL: the master is returned */
-	uint16_t rows, cols; /* of the terminal; 0 = leave; process.consoleSize also works */
-	const char *cgroup;  /* sub-group below the container's, or NULL */
+	uint16_t rows, cols;	    /* of the terminal; 0 = leave; process.consoleSize also works */
+	const char *cgroup;	    /* sub-group below the container's, or NULL */
 	int preserve_fds;
 	bool ignore_paused;
 	bool cgroup_disabled;
@@ -118,12 +119,11 @@ struct exec_result {
 };
 
 /* Runs one more process in the container; returns when its exec succeeded. */
-int container_exec(const struct container *c, const struct exec_opts *opts,
-		   struct exec_result *ret, struct err *err);
+int container_exec(const struct container *c, const struct exec_opts *opts, struct exec_result *ret,
+		   struct err *err);
 
 /* Applies an OCI linux.resources object (JSON text) in place. */
-int container_update(const struct container *c, const char *resources, size_t len,
-		     struct err *err);
+int container_update(const struct container *c, const char *resources, size_t len, struct err *err);
 
 struct container_usage {
 	uint64_t cpu_us;

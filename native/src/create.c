@@ -41,9 +41,9 @@ static int claim_id(struct creation *c, struct err *err)
 	if (c->root_fd < 0)
 		return c->root_fd;
 	if (mkdirat(c->root_fd, id, 0700) < 0)
-		return errno == EEXIST ?
-			       err_set(err, -EEXIST, "container with id \"%s\" already exists", id) :
-			       err_sys(err, -errno, "cannot make the state folder of %s", id);
+		return errno == EEXIST
+			   ? err_set(err, -EEXIST, "container with id \"%s\" already exists", id)
+			   : err_sys(err, -errno, "cannot make the state folder of %s", id);
 	c->dir_made = true;
 	c->dir_fd = openat(c->root_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	return c->dir_fd < 0 ? err_sys(err, -errno, "cannot open the state folder of %s", id) : 0;
@@ -62,7 +62,8 @@ static int make_fifo(struct creation *c, struct err *err)
 
 static int save_config(const struct creation *c, struct err *err)
 {
-	_cleanup_close_ int fd = openat(c->dir_fd, "config.json", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	_cleanup_close_ int fd =
+	    openat(c->dir_fd, "config.json", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	int r = fd < 0 ? -errno : write_all(fd, c->l.config_text, c->l.config_len);
 
 	return r < 0 ? err_sys(err, r, "cannot keep config.json") : 0;
@@ -135,7 +136,8 @@ static int pass_listener(const struct creation *c, int number, struct err *err)
 	const struct launch *l = &c->l;
 	int r = state_format(&l->spec, l->id, "creating", c->pid, l->bundle, &state, err);
 
-	return r < 0 ? r : listener_pass(&l->filter, state, c->pid, c->pidfd, number, l->sync[0], err);
+	return r < 0 ? r
+		     : listener_pass(&l->filter, state, c->pid, c->pidfd, number, l->sync[0], err);
 }
 
 /* Serves the child until it is ready. */
@@ -149,7 +151,8 @@ static int serve_child(struct creation *c, struct err *err)
 		if (r < 0)
 			return r;
 		if (r == 0)
-			return err_set(err, -EPIPE, "the container's process ended while it was set up");
+			return err_set(err, -EPIPE,
+				       "the container's process ended while it was set up");
 		if (m.kind == SYNC_TERMINAL)
 			c->master = fd;
 		else
@@ -257,7 +260,8 @@ static int check_options(const struct launch *l, struct err *err)
 			       "process.terminal: needs --console-socket to hand over the pty");
 	for (int fd = 3; fd < 3 + l->opts->preserve_fds; fd++)
 		if (fcntl(fd, F_GETFD) < 0)
-			return err_set(err, -EBADF, "--preserve-fds: descriptor %d is not open", fd);
+			return err_set(err, -EBADF, "--preserve-fds: descriptor %d is not open",
+				       fd);
 	return 0;
 }
 
@@ -292,13 +296,13 @@ int container_create(const struct create_opts *opts, struct container *ret, stru
 		r = check_options(&c->l, err);
 	if (r >= 0) {
 		state_now(c->created, sizeof(c->created));
-		c->state = (struct state){ .version = c->l.spec.version,
-					   .bundle = c->l.bundle,
-					   .rootfs = c->l.rootfs,
-					   .created = c->created,
-					   .owner = (uint32_t)getuid(),
-					   .poststart = c->l.spec.hooks[HOOK_POSTSTART].count > 0,
-					   .poststop = c->l.spec.hooks[HOOK_POSTSTOP].count > 0 };
+		c->state = (struct state){.version = c->l.spec.version,
+					  .bundle = c->l.bundle,
+					  .rootfs = c->l.rootfs,
+					  .created = c->created,
+					  .owner = (uint32_t)getuid(),
+					  .poststart = c->l.spec.hooks[HOOK_POSTSTART].count > 0,
+					  .poststop = c->l.spec.hooks[HOOK_POSTSTOP].count > 0};
 		r = create_steps(c, err);
 		if (r >= 0)
 			hand_over(c, ret);

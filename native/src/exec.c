@@ -26,16 +26,17 @@ int exec_plan_load(struct exec_plan *plan, const struct container *c, const stru
 	size_t len;
 	int r;
 
-	*plan = (struct exec_plan){ .c = c,
-				    .opts = opts,
-				    .cgroup_fd = FD_NONE,
-				    .sync = { FD_NONE, FD_NONE },
-				    .console_fd = FD_NONE,
-				    .tasks = { .devices = FD_NONE } };
+	*plan = (struct exec_plan){.c = c,
+				   .opts = opts,
+				   .cgroup_fd = FD_NONE,
+				   .sync = {FD_NONE, FD_NONE},
+				   .console_fd = FD_NONE,
+				   .tasks = {.devices = FD_NONE}};
 	if ((r = container_state(c, &status, err)) < 0)
 		return r;
 	if (status == CONTAINER_PAUSED && !opts->ignore_paused)
-		return err_set(err, -EBUSY, "cannot exec in \"%s\": it is paused (resume it first)", c->id);
+		return err_set(err, -EBUSY, "cannot exec in \"%s\": it is paused (resume it first)",
+			       c->id);
 	if (status == CONTAINER_STOPPED || status == CONTAINER_CREATING)
 		return err_set(err, -ESRCH, "cannot exec in \"%s\": it must be running, found %s",
 			       c->id, container_status_name(status));
@@ -89,9 +90,11 @@ static int open_subgroup(struct exec_plan *plan, const struct cgroup *cg, struct
 		return 0;
 	if (!cg->pure_v2)
 		return err_set(err, -ENOTSUP, "--cgroup: needs cgroup v2");
-	plan->cgroup_fd = sys_openat2(cg->dirs[0].fd, sub + strspn(sub, "/"),
-				      O_RDONLY | O_DIRECTORY, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
-	return plan->cgroup_fd < 0 ? err_sys(err, plan->cgroup_fd, "--cgroup: cannot open %s", sub) : 0;
+	plan->cgroup_fd =
+	    sys_openat2(cg->dirs[0].fd, sub + strspn(sub, "/"), O_RDONLY | O_DIRECTORY, 0,
+			RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+	return plan->cgroup_fd < 0 ? err_sys(err, plan->cgroup_fd, "--cgroup: cannot open %s", sub)
+				   : 0;
 }
 
 static int open_groups(struct exec_plan *plan, struct err *err)
@@ -102,7 +105,8 @@ static int open_groups(struct exec_plan *plan, struct err *err)
 	if (!cg || plan->opts->cgroup_disabled)
 		return 0;
 	if (!plan->opts->ignore_paused && cgroup_is_frozen(cg))
-		return err_set(err, -EBUSY, "cannot exec in \"%s\": its cgroup is frozen", plan->c->id);
+		return err_set(err, -EBUSY, "cannot exec in \"%s\": its cgroup is frozen",
+			       plan->c->id);
 	if ((r = open_subgroup(plan, cg, err)) < 0)
 		return r;
 	fd = cgroup_fd(cg, CG_UNIFIED);
@@ -116,7 +120,8 @@ static int pass_listener(struct exec_plan *plan, pid_t pid, int pidfd, int numbe
 	_cleanup_free_ char *state = NULL;
 	int r = state_format(&plan->spec, plan->c->id, "running", plan->c->pid, "", &state, err);
 
-	return r < 0 ? r : listener_pass(&plan->filter, state, pid, pidfd, number, plan->sync[0], err);
+	return r < 0 ? r
+		     : listener_pass(&plan->filter, state, pid, pidfd, number, plan->sync[0], err);
 }
 
 static int write_oom_score(const struct exec_plan *plan, pid_t pid, struct err *err)
@@ -189,7 +194,7 @@ static int spawn(struct exec_plan *plan, struct exec_result *e, struct err *err)
 
 int exec_plan_run(struct exec_plan *plan, struct exec_result *ret, struct err *err)
 {
-	struct exec_result e = { .pidfd = FD_NONE, .terminal_fd = FD_NONE };
+	struct exec_result e = {.pidfd = FD_NONE, .terminal_fd = FD_NONE};
 	int status, r = 0;
 
 	if (plan->process->terminal && plan->opts->rows && plan->opts->cols) {
@@ -227,8 +232,8 @@ void exec_plan_release(struct exec_plan *plan)
 	arena_release(&plan->arena);
 }
 
-int container_exec(const struct container *c, const struct exec_opts *opts,
-		   struct exec_result *ret, struct err *err)
+int container_exec(const struct container *c, const struct exec_opts *opts, struct exec_result *ret,
+		   struct err *err)
 {
 	struct exec_plan plan;
 	int r = exec_plan_load(&plan, c, opts, err);

@@ -16,8 +16,9 @@
 
 static int namespace_flags(const struct spec *s)
 {
-	static const int flags[NS_KINDS] = { CLONE_NEWUSER, CLONE_NEWNS,  CLONE_NEWPID,	   CLONE_NEWNET,
-					     CLONE_NEWIPC,  CLONE_NEWUTS, CLONE_NEWCGROUP, CLONE_NEWTIME };
+	static const int flags[NS_KINDS] = {CLONE_NEWUSER,   CLONE_NEWNS,  CLONE_NEWPID,
+					    CLONE_NEWNET,    CLONE_NEWIPC, CLONE_NEWUTS,
+					    CLONE_NEWCGROUP, CLONE_NEWTIME};
 	int all = 0;
 
 	for (int k = 0; k < NS_KINDS; k++)
@@ -150,7 +151,8 @@ _Noreturn static void exec_main(struct exec_plan *plan)
 				(void)signal(s, SIG_DFL);
 		(void)sigemptyset(&none);
 		(void)sigprocmask(SIG_SETMASK, &none, NULL);
-		(void)sys_execve(plan->program, plan->process->args.items, plan->process->env.items);
+		(void)sys_execve(plan->program, plan->process->args.items,
+				 plan->process->env.items);
 		(void)err_sys(&err, -errno, "process.args[0]: cannot run \"%s\"", plan->program);
 	}
 	sync_send_error(plan->sync[1], &err);

@@ -14,8 +14,8 @@
 
 _Noreturn static void hook_main(const struct spec_hook *h, int in)
 {
-	const char *empty[] = { NULL };
-	const char *self[] = { h->path, NULL };
+	const char *empty[] = {NULL};
+	const char *self[] = {h->path, NULL};
 	const char **args = h->args.count ? h->args.items : self;
 	const char **env = h->env.count ? h->env.items : empty;
 	sigset_t none;
@@ -34,16 +34,17 @@ static int describe(const struct spec_hook *h, const siginfo_t *info, struct err
 	if (info->si_code == CLD_EXITED && info->si_status == 0)
 		return 0;
 	if (info->si_code == CLD_EXITED)
-		return err_set(err, -ECANCELED, "%s ended with status %d", h->path, info->si_status);
+		return err_set(err, -ECANCELED, "%s ended with status %d", h->path,
+			       info->si_status);
 	return err_set(err, -ECANCELED, "%s was ended by signal %d", h->path, info->si_status);
 }
 
 static int run_one(const struct spec_hook *h, const char *state, struct err *err)
 {
-	int pipe_fds[2] = { FD_NONE, FD_NONE };
+	int pipe_fds[2] = {FD_NONE, FD_NONE};
 	_cleanup_close_ int pidfd = FD_NONE, in = FD_NONE, out = FD_NONE;
-	struct pollfd poll_fd = { .events = POLLIN };
-	siginfo_t info = { 0 };
+	struct pollfd poll_fd = {.events = POLLIN};
+	siginfo_t info = {0};
 	pid_t pid;
 	int r;
 
@@ -57,7 +58,8 @@ static int run_one(const struct spec_hook *h, const char *state, struct err *err
 	if (pid < 0)
 		return err_sys(err, pid, "cannot clone");
 	close_and_forget(&in);
-	/* A state of some kilobytes fits the pipe; a hook that does not read it is its own affair. */
+	/* A state of some kilobytes fits the pipe; a hook that does not read it is its own affair.
+	 */
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)fcntl(out, F_SETFL, O_NONBLOCK);
 	(void)write_all(out, state, strlen(state));
@@ -71,12 +73,12 @@ static int run_one(const struct spec_hook *h, const char *state, struct err *err
 	if (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED) < 0)
 		return err_sys(err, -errno, "cannot wait for %s", h->path);
 	if (r == 0)
-		return err_set(err, -ETIMEDOUT, "%s did not end within %d s", h->path, h->timeout_s);
+		return err_set(err, -ETIMEDOUT, "%s did not end within %d s", h->path,
+			       h->timeout_s);
 	return describe(h, &info, err);
 }
 
-int hooks_run(const struct spec_hooks *hooks, const char *kind, const char *state,
-	      struct err *err)
+int hooks_run(const struct spec_hooks *hooks, const char *kind, const char *state, struct err *err)
 {
 	for (size_t i = 0; i < hooks->count; i++)
 		if (run_one(&hooks->items[i], state, err) < 0)

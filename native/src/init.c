@@ -53,7 +53,8 @@ static int set_names(const struct spec *s, struct err *err)
 		return r;
 	if (s->hostname && *s->hostname && sethostname(s->hostname, strlen(s->hostname)) < 0)
 		return err_sys(err, -errno, "hostname: cannot set");
-	if (s->domainname && *s->domainname && setdomainname(s->domainname, strlen(s->domainname)) < 0)
+	if (s->domainname && *s->domainname &&
+	    setdomainname(s->domainname, strlen(s->domainname)) < 0)
 		return err_sys(err, -errno, "domainname: cannot set");
 	return 0;
 }
@@ -142,12 +143,12 @@ static int run_parent_hooks(struct launch *l, struct err *err)
 {
 	int r = fault_at("hooks", err);
 
-	if (r < 0 || (!l->spec.hooks[HOOK_PRESTART].count &&
-		      !l->spec.hooks[HOOK_CREATE_RUNTIME].count))
+	if (r < 0 ||
+	    (!l->spec.hooks[HOOK_PRESTART].count && !l->spec.hooks[HOOK_CREATE_RUNTIME].count))
 		return r;
 	r = sync_send(l->sync[1], SYNC_HOOKS_PLEASE, 0, FD_NONE);
-	return r < 0 ? err_sys(err, r, "cannot ask for hooks") :
-		       sync_expect(l->sync[1], SYNC_HOOKS_DONE, err);
+	return r < 0 ? err_sys(err, r, "cannot ask for hooks")
+		     : sync_expect(l->sync[1], SYNC_HOOKS_DONE, err);
 }
 
 static int run_own_hooks(struct launch *l, enum hook_kind kind, const char *name,
@@ -192,8 +193,10 @@ static int close_descriptors(struct launch *l, struct err *err)
 {
 	unsigned first = 3u + (unsigned)l->opts->preserve_fds;
 	int sync_fd = fcntl(l->sync[1], F_DUPFD_CLOEXEC, (int)first + 4);
-	int fifo_fd = l->fifo_fd >= 0 ? fcntl(l->fifo_fd, F_DUPFD_CLOEXEC, (int)first + 4) : FD_NONE;
-	int proc_fd = l->proc_fd >= 0 ? fcntl(l->proc_fd, F_DUPFD_CLOEXEC, (int)first + 4) : FD_NONE;
+	int fifo_fd =
+	    l->fifo_fd >= 0 ? fcntl(l->fifo_fd, F_DUPFD_CLOEXEC, (int)first + 4) : FD_NONE;
+	int proc_fd =
+	    l->proc_fd >= 0 ? fcntl(l->proc_fd, F_DUPFD_CLOEXEC, (int)first + 4) : FD_NONE;
 
 	if (sync_fd < 0 || dup3(sync_fd, (int)first, O_CLOEXEC) < 0 ||
 	    (fifo_fd >= 0 && dup3(fifo_fd, (int)first + 1, O_CLOEXEC) < 0) ||

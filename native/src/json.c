@@ -220,9 +220,8 @@ static int parse_word(struct parser *ps, struct json *v)
 		const char *text;
 		enum json_type type;
 		bool value;
-	} words[] = { { "true", JSON_BOOL, true },
-		      { "false", JSON_BOOL, false },
-		      { "null", JSON_NULL, false } };
+	} words[] = {
+	    {"true", JSON_BOOL, true}, {"false", JSON_BOOL, false}, {"null", JSON_NULL, false}};
 
 	for (size_t i = 0; i < 3; i++) {
 		size_t n = strlen(words[i].text);
@@ -252,9 +251,8 @@ static int parse_key(struct parser *ps, const struct json *obj, struct json *mem
 	 * the quadratic check is bounded by refusing more than 4096 members. */
 	if (obj->count >= 4096)
 		return fail(ps, "object has more than 4096 members");
-	json_each(other, obj)
-		if (strcmp(other->key, member->key) == 0)
-			return fail(ps, "duplicate member name");
+	json_each(other, obj) if (strcmp(other->key, member->key) ==
+				  0) return fail(ps, "duplicate member name");
 	skip_space(ps);
 	if (ps->p >= ps->end || *ps->p != ':')
 		return fail(ps, "':' expected");
@@ -328,7 +326,7 @@ static int parse_value(struct parser *ps, struct json *v, int depth)
 
 int json_parse(struct arena *a, const char *text, size_t len, struct json **ret, struct err *err)
 {
-	struct parser ps = { .arena = a, .err = err };
+	struct parser ps = {.arena = a, .err = err};
 	struct json *root = arena_alloc(a, sizeof(*root));
 	int r;
 
@@ -350,9 +348,7 @@ const struct json *json_get(const struct json *obj, const char *key)
 {
 	if (!obj || obj->type != JSON_OBJECT)
 		return NULL;
-	json_each(m, obj)
-		if (strcmp(m->key, key) == 0)
-			return m;
+	json_each(m, obj) if (strcmp(m->key, key) == 0) return m;
 	return NULL;
 }
 

@@ -1,5 +1,6 @@
 /* A strict JSON reader (RFC 8259) with limits: depth 64, duplicate keys refused, valid UTF-8 and
- * no NUL in strings. Values live in the caller's arena and point into a private copy of the text. */
+ * no NUL in strings. Values live in the caller's arena and point into a private copy of the text.
+ */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,9 +14,9 @@ enum json_type { JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSO
 struct json {
 	enum json_type type;
 	bool boolean;
-	bool integral;	   /* the number is written as an integer and fits int64 or uint64 */
-	uint32_t count;	   /* members of an array or object */
-	const char *key;   /* set when this value is a member of an object */
+	bool integral;	    /* the number is written as an integer and fits int64 or uint64 */
+	uint32_t count;	    /* members of an array or object */
+	const char *key;    /* set when this value is a member of an object */
 	const char *string; /* string value, or the number's own text */
 	struct json *child; /* first member */
 	struct json *next;  /* next sibling */

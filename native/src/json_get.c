@@ -71,8 +71,8 @@ int json_get_u32(const struct json *obj, const char *key, uint32_t *ret, struct 
 	return 1;
 }
 
-static int get_typed(const struct json *obj, const char *key, enum json_type type,
-		     const char *must, const struct json **ret, struct err *err)
+static int get_typed(const struct json *obj, const char *key, enum json_type type, const char *must,
+		     const struct json **ret, struct err *err)
 {
 	const struct json *v = present(obj, key);
 

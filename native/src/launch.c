@@ -52,18 +52,18 @@ int launch_load(struct launch *l, const struct create_opts *opts, struct err *er
 	const char *bundle = opts->bundle ? opts->bundle : ".";
 	int r;
 
-	*l = (struct launch){ .opts = opts,
-			      .id = opts->id,
-			      .sync = { FD_NONE, FD_NONE },
-			      .fifo_fd = FD_NONE,
-			      .console_fd = FD_NONE,
-			      .overlay_fd = FD_NONE,
-			      .root_fd = FD_NONE,
-			      .proc_fd = FD_NONE,
-			      .devpts_fd = FD_NONE,
-			      .null_fd = FD_NONE,
-			      .console_slave = FD_NONE,
-			      .tasks = { .devices = FD_NONE } };
+	*l = (struct launch){.opts = opts,
+			     .id = opts->id,
+			     .sync = {FD_NONE, FD_NONE},
+			     .fifo_fd = FD_NONE,
+			     .console_fd = FD_NONE,
+			     .overlay_fd = FD_NONE,
+			     .root_fd = FD_NONE,
+			     .proc_fd = FD_NONE,
+			     .devpts_fd = FD_NONE,
+			     .null_fd = FD_NONE,
+			     .console_slave = FD_NONE,
+			     .tasks = {.devices = FD_NONE}};
 	if (resolve(l, ".", bundle, &l->bundle, err) < 0)
 		return err_prefix(err, "bundle");
 	if ((r = read_config(l, err)) < 0)

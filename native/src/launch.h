@@ -14,25 +14,25 @@ struct launch {
 	struct spec spec;
 	const struct create_opts *opts;
 	const char *id;
-	const char *bundle; /* absolute */
-	const char *rootfs; /* absolute */
+	const char *bundle;	 /* absolute */
+	const char *rootfs;	 /* absolute */
 	const char *config_text; /* kept in the state folder for later exec */
 	size_t config_len;
 	struct cgroup *cgroup;
 	struct cgroup_tasks tasks;
 	struct seccomp_filter filter;
-	int sync[2];   /* [0] parent's, [1] child's */
-	int fifo_fd;   /* exec fifo, open for reading and writing, or FD_NONE */
+	int sync[2];	/* [0] parent's, [1] child's */
+	int fifo_fd;	/* exec fifo, open for reading and writing, or FD_NONE */
 	int console_fd; /* connected to --console-socket, or FD_NONE */
 	int overlay_fd; /* detached overlay, or FD_NONE */
-	int *sources;  /* per mount: detached bind source prepared by the parent, or FD_NONE */
+	int *sources;	/* per mount: detached bind source prepared by the parent, or FD_NONE */
 	bool new_user;
 
 	/* Owned by the child. */
-	int root_fd;	/* root of the container's tree */
-	int proc_fd;	/* private procfs */
-	int devpts_fd;	/* the container's devpts, or FD_NONE */
-	int null_fd;	/* the host's real /dev/null */
+	int root_fd;   /* root of the container's tree */
+	int proc_fd;   /* private procfs */
+	int devpts_fd; /* the container's devpts, or FD_NONE */
+	int null_fd;   /* the host's real /dev/null */
 	int console_slave;
 	char exec_path[4096];
 };
@@ -66,5 +66,4 @@ uint64_t namespaces_clone_flags(const struct spec *spec);
 int network_loopback_up(struct err *err);
 int idmap_user_namespace(const struct id_maps *uids, const struct id_maps *gids, int *ret_fd,
 			 struct err *err);
-int idmap_write(pid_t pid, const struct id_maps *uids, const struct id_maps *gids,
-		struct err *err);
+int idmap_write(pid_t pid, const struct id_maps *uids, const struct id_maps *gids, struct err *err);

@@ -50,7 +50,8 @@ static int copy_link(int from, int to, const char *name, const struct stat *st)
 
 static int copy_subfolder(int from, int to, const char *name, const struct stat *st, int depth)
 {
-	_cleanup_close_ int in = openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int in =
+	    openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	_cleanup_close_ int out = FD_NONE;
 	int r;
 
@@ -60,8 +61,8 @@ static int copy_subfolder(int from, int to, const char *name, const struct stat 
 	if (out < 0)
 		return -errno;
 	r = copy_folder(in, out, depth + 1);
-	if (r >= 0 && (fchown(out, st->st_uid, st->st_gid) < 0 ||
-		       fchmod(out, st->st_mode & 07777) < 0))
+	if (r >= 0 &&
+	    (fchown(out, st->st_uid, st->st_gid) < 0 || fchmod(out, st->st_mode & 07777) < 0))
 		r = -errno;
 	return r;
 }

@@ -88,9 +88,9 @@ static int bind_group(const struct launch *l, const struct cgroup_dir *d, int ta
 static int mount_cgroup_v1(const struct launch *l, const struct spec_mount *m, int target,
 			   struct err *err)
 {
-	const char *data[] = { "mode=755", "size=64k" };
-	struct spec_mount tmpfs = { .type = "tmpfs", .source = "tmpfs" };
-	struct mount_attr readonly = { .attr_set = m->attr_set & MOUNT_ATTR_RDONLY };
+	const char *data[] = {"mode=755", "size=64k"};
+	struct spec_mount tmpfs = {.type = "tmpfs", .source = "tmpfs"};
+	struct mount_attr readonly = {.attr_set = m->attr_set & MOUNT_ATTR_RDONLY};
 	_cleanup_close_ int tree = FD_NONE;
 	int r;
 
@@ -114,9 +114,12 @@ static int mount_cgroup_v1(const struct launch *l, const struct spec_mount *m, i
 			return r;
 	}
 	for (int c = 0; c < CG_UNIFIED; c++) {
-		static const char *const alias[] = { "cpu", "cpuacct", "net_cls", "net_prio" };
-		const char *name = c == CG_CPU ? alias[0] : c == CG_CPUACCT ? alias[1] :
-				   c == CG_NET_CLS ? alias[2] : c == CG_NET_PRIO ? alias[3] : NULL;
+		static const char *const alias[] = {"cpu", "cpuacct", "net_cls", "net_prio"};
+		const char *name = c == CG_CPU	      ? alias[0]
+				   : c == CG_CPUACCT  ? alias[1]
+				   : c == CG_NET_CLS  ? alias[2]
+				   : c == CG_NET_PRIO ? alias[3]
+						      : NULL;
 
 		if (name && l->cgroup->at[c] >= 0 &&
 		    strcmp(l->cgroup->dirs[(int)l->cgroup->at[c]].name, name) != 0)

@@ -130,7 +130,8 @@ int opts_parse(const struct opt *table, const char *usage, int argc, char **argv
 			i++;
 			break;
 		}
-		if (strcmp(arg, "--help") == 0 || (strcmp(arg, "-h") == 0 && !find(table, "h", 1))) {
+		if (strcmp(arg, "--help") == 0 ||
+		    (strcmp(arg, "-h") == 0 && !find(table, "h", 1))) {
 			print_help(table, usage);
 			return 1;
 		}

@@ -18,7 +18,7 @@ struct opt {
 	const char *name; /* long name without dashes */
 	char letter;	  /* short name or 0 */
 	enum opt_kind kind;
-	void *ret;	     /* bool *, const char **, int *, uint64_t *, struct opt_list * */
+	void *ret;	      /* bool *, const char **, int *, uint64_t *, struct opt_list * */
 	const char *argument; /* word for help, e.g. "DIR" */
 	const char *help;
 };

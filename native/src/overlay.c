@@ -34,7 +34,8 @@ static int add_lower_layers(int fs, const char *list, struct err *err)
 
 		if (len >= sizeof(layer) || len == 0 || ++count > MAX_LAYERS)
 			return err_set(err, -EINVAL,
-				       "dev.gantry.rootfs.lower: must be 1..%d folders", MAX_LAYERS);
+				       "dev.gantry.rootfs.lower: must be 1..%d folders",
+				       MAX_LAYERS);
 		memcpy(layer, list, len);
 		layer[len] = '\0';
 		if ((r = check_folder(layer, err)) < 0)
@@ -107,11 +108,13 @@ static int describe_layers(const struct spec_overlay *o, struct layers *l, char 
 		path[n] = '\0';
 		if ((fd = layers_add(l, path, err)) < 0)
 			return fd;
-		len += (size_t)snprintf(text + len, size - len, "%s%d", l->count > 1 ? ":" : "", fd);
+		len +=
+		    (size_t)snprintf(text + len, size - len, "%s%d", l->count > 1 ? ":" : "", fd);
 		p += n + (p[n] == ':');
 	}
 	if (o->upper) {
-		int upper = layers_add(l, o->upper, err), work = upper < 0 ? upper : layers_add(l, o->work, err);
+		int upper = layers_add(l, o->upper, err),
+		    work = upper < 0 ? upper : layers_add(l, o->work, err);
 
 		if (work < 0)
 			return work;
@@ -124,7 +127,7 @@ static int describe_layers(const struct spec_overlay *o, struct layers *l, char 
  * long as this clone of its tree does. */
 static int mount_by_string(const struct launch *l, struct err *err)
 {
-	__attribute__((cleanup(layers_close))) struct layers layers = { 0 };
+	__attribute__((cleanup(layers_close))) struct layers layers = {0};
 	_cleanup_close_ int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_close_ int old_ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	char options[4096];
@@ -137,7 +140,8 @@ static int mount_by_string(const struct launch *l, struct err *err)
 		tree = err_sys(err, -errno, "cannot isolate the overlay");
 	else
 		tree = describe_layers(&l->spec.overlay, &layers, options, sizeof(options), err);
-	if (tree >= 0 && (chdir("/proc/self/fd") < 0 || mount("overlay", l->rootfs, "overlay", 0, options) < 0))
+	if (tree >= 0 &&
+	    (chdir("/proc/self/fd") < 0 || mount("overlay", l->rootfs, "overlay", 0, options) < 0))
 		tree = err_sys(err, -errno, "cannot mount the overlay");
 	else if (tree >= 0 && (tree = sys_open_tree(AT_FDCWD, l->rootfs, OPEN_TREE_CLONE)) < 0)
 		tree = err_sys(err, tree, "cannot clone the overlay");
@@ -155,8 +159,8 @@ int overlay_prepare(struct launch *l, struct err *err)
 
 	if (r < 0 || !o->lower)
 		return r;
-	if (o->upper && ((r = check_folder(o->upper, err)) < 0 ||
-			 (r = check_folder(o->work, err)) < 0))
+	if (o->upper &&
+	    ((r = check_folder(o->upper, err)) < 0 || (r = check_folder(o->work, err)) < 0))
 		return r;
 	fd = mount_by_descriptor(o, err);
 	/* "lowerdir+" is unknown before 6.8, and before 6.5 options end at 256 bytes. */

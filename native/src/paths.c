@@ -14,8 +14,8 @@
 /* One empty read-only tmpfs serves every masked folder. */
 static int empty_folder(int *cached, struct err *err)
 {
-	const char *data[] = { "nr_blocks=1", "nr_inodes=1" };
-	struct spec_mount m = { .type = "tmpfs", .source = "tmpfs" };
+	const char *data[] = {"nr_blocks=1", "nr_inodes=1"};
+	struct spec_mount m = {.type = "tmpfs", .source = "tmpfs"};
 
 	m.data.items = data;
 	m.data.count = ARRAY_LEN(data);
@@ -45,8 +45,8 @@ static int mask(const struct launch *l, const char *path, int *folder, struct er
 		if (r < 0)
 			return r;
 		/* The first use attaches the mount itself, later ones attach clones of it. */
-		tree = fresh ? dup(*folder) :
-			       sys_open_tree(*folder, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
+		tree = fresh ? dup(*folder)
+			     : sys_open_tree(*folder, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
 	} else {
 		tree = sys_open_tree(l->null_fd, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
 	}
@@ -56,7 +56,7 @@ static int mask(const struct launch *l, const char *path, int *folder, struct er
 
 static int make_readonly(const struct launch *l, const char *path, struct err *err)
 {
-	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
 	_cleanup_close_ int target = inroot_open(l->root_fd, path);
 	_cleanup_close_ int tree = FD_NONE;
 	int r;
@@ -84,7 +84,8 @@ int paths_restrict(struct launch *l, struct err *err)
 		return r;
 	for (size_t i = 0; i < readonly->count; i++)
 		if (make_readonly(l, readonly->items[i], err) < 0)
-			return err_prefix(err, "linux.readonlyPaths[%zu] %s", i, readonly->items[i]);
+			return err_prefix(err, "linux.readonlyPaths[%zu] %s", i,
+					  readonly->items[i]);
 	for (size_t i = 0; i < masked->count; i++)
 		if (mask(l, masked->items[i], &folder, err) < 0)
 			return err_prefix(err, "linux.maskedPaths[%zu] %s", i, masked->items[i]);

@@ -40,14 +40,14 @@ struct sched_attr_v0 {
 
 static int set_scheduler(const struct spec_scheduler *s, struct err *err)
 {
-	struct sched_attr_v0 attr = { .size = sizeof(attr),
-				      .policy = s->policy,
-				      .flags = s->flags,
-				      .nice = s->nice,
-				      .priority = s->priority,
-				      .runtime = s->runtime,
-				      .deadline = s->deadline,
-				      .period = s->period };
+	struct sched_attr_v0 attr = {.size = sizeof(attr),
+				     .policy = s->policy,
+				     .flags = s->flags,
+				     .nice = s->nice,
+				     .priority = s->priority,
+				     .runtime = s->runtime,
+				     .deadline = s->deadline,
+				     .period = s->period};
 
 	if (s->set && syscall(SYS_sched_setattr, 0, &attr, 0) < 0)
 		return err_sys(err, -errno, "process.scheduler: cannot set");
@@ -70,8 +70,7 @@ int process_set_affinity(const char *list, struct err *err)
 			p = end + 1;
 			to = strtol(p, &end, 10);
 		}
-		if (end == p || from < 0 || to < from || to >= CPU_SETSIZE ||
-		    (*end && *end != ','))
+		if (end == p || from < 0 || to < from || to >= CPU_SETSIZE || (*end && *end != ','))
 			return err_set(err, -EINVAL, "process.execCPUAffinity: bad list \"%s\"",
 				       list);
 		for (long c = from; c <= to; c++)
@@ -98,8 +97,8 @@ int process_limits(const struct spec_process *p, struct err *err)
 static int write_label(int proc_fd, const char *file, const char *text, const char *what,
 		       struct err *err)
 {
-	_cleanup_close_ int fd = sys_openat2(proc_fd, file, O_WRONLY, 0,
-					     RESOLVE_NO_XDEV | RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
+	_cleanup_close_ int fd = sys_openat2(
+	    proc_fd, file, O_WRONLY, 0, RESOLVE_NO_XDEV | RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
 	int r = fd < 0 ? fd : write_fd(fd, text);
 
 	return r < 0 ? err_sys(err, r, "process.%s: this kernel cannot apply it", what) : 0;
@@ -113,7 +112,8 @@ int process_labels(int proc_fd, const struct spec_process *p, struct err *err)
 
 	if (p->apparmor && *p->apparmor) {
 		(void)snprintf(text, sizeof(text), "exec %s", p->apparmor);
-		r = write_label(proc_fd, "thread-self/attr/apparmor/exec", text, "apparmorProfile", err);
+		r = write_label(proc_fd, "thread-self/attr/apparmor/exec", text, "apparmorProfile",
+				err);
 	}
 	if (r >= 0 && p->selinux && *p->selinux)
 		r = write_label(proc_fd, "thread-self/attr/exec", p->selinux, "selinuxLabel", err);
@@ -144,8 +144,8 @@ static int drop_bounding(uint64_t keep, struct err *err)
 	return 0;
 }
 
-/* Only what is permitted and inheritable can be ambient; engines list more, and the kernel's refusal
- * of the rest is what they expect. */
+/* Only what is permitted and inheritable can be ambient; engines list more, and the kernel's
+ * refusal of the rest is what they expect. */
 static void raise_ambient(uint64_t ambient)
 {
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
@@ -158,8 +158,8 @@ static void raise_ambient(uint64_t ambient)
  * run without all capabilities rely on (the bounding set only ever shrinks). */
 static uint64_t caller_permitted(void)
 {
-	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[2] = { { 0 } };
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2] = {{0}};
 
 	if (syscall(SYS_capget, &head, data) < 0)
 		return 0;

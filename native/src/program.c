@@ -85,7 +85,8 @@ static char *field(char *line, int n)
  * read, without blocking. Whatever is wrong with it, HOME becomes "/". */
 static char *home_of(uint32_t uid)
 {
-	_cleanup_close_ int fd = open("/etc/passwd", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	_cleanup_close_ int fd =
+	    open("/etc/passwd", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	_cleanup_free_ char *text = NULL;
 	struct stat st;
 	char *save = NULL;

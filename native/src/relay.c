@@ -16,7 +16,8 @@
 
 static void forwarded(sigset_t *set)
 {
-	static const int kept[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTTIN, SIGTTOU, SIGURG };
+	static const int kept[] = {SIGSEGV, SIGBUS,  SIGFPE,  SIGILL,
+				   SIGABRT, SIGTTIN, SIGTTOU, SIGURG};
 
 	(void)sigfillset(set);
 	for (size_t i = 0; i < ARRAY_LEN(kept); i++)
@@ -76,14 +77,15 @@ static bool handle_signal(const struct relay *r, int sfd, int *ret_code)
 	if (info.ssi_signo == SIGWINCH && r->master >= 0) {
 		copy_size(r->master);
 	} else if (info.ssi_signo == SIGCHLD) {
-		/* As a subreaper we also get orphans of the container; only one pid ends the wait. */
+		/* As a subreaper we also get orphans of the container; only one pid ends the wait.
+		 */
 		pid_t pid;
 		int status;
 
 		while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 			if (pid == r->pid) {
-				*ret_code = WIFEXITED(status) ? WEXITSTATUS(status) :
-								128 + WTERMSIG(status);
+				*ret_code = WIFEXITED(status) ? WEXITSTATUS(status)
+							      : 128 + WTERMSIG(status);
 				return true;
 			}
 	} else {
@@ -103,7 +105,7 @@ static void drain(const struct relay *r)
 
 int relay_wait(pid_t pid, int pidfd, int master, int *ret_code, struct err *err)
 {
-	struct relay r = { .pid = pid, .pidfd = pidfd, .master = master, .stdin_open = true };
+	struct relay r = {.pid = pid, .pidfd = pidfd, .master = master, .stdin_open = true};
 	_cleanup_close_ int sfd = FD_NONE;
 	sigset_t set;
 	bool done = false;
@@ -116,9 +118,10 @@ int relay_wait(pid_t pid, int pidfd, int master, int *ret_code, struct err *err)
 	/* The child may have ended before the first signal could be seen. */
 	(void)kill(getpid(), SIGCHLD);
 	while (!done) {
-		struct pollfd p[3] = { { .fd = sfd, .events = POLLIN },
-				       { .fd = master, .events = POLLIN },
-				       { .fd = master >= 0 && r.stdin_open ? 0 : -1, .events = POLLIN } };
+		struct pollfd p[3] = {
+		    {.fd = sfd, .events = POLLIN},
+		    {.fd = master, .events = POLLIN},
+		    {.fd = master >= 0 && r.stdin_open ? 0 : -1, .events = POLLIN}};
 
 		if (poll(p, 3, -1) < 0 && errno != EINTR)
 			return err_sys(err, -errno, "cannot wait");

@@ -71,7 +71,8 @@ static int parse_rates(struct arena *a, const struct json *io, const char *key,
 	ret->items = arena_alloc(a, (list->count + 1) * sizeof(*ret->items));
 	if (!ret->items)
 		return err_set(err, -ENOMEM, "%s: too many", key);
-	json_each(v, list) {
+	json_each(v, list)
+	{
 		struct blkio_rate *d = &ret->items[ret->count];
 
 		if (json_get_u32(v, "major", &d->major, err) < 0 ||
@@ -94,7 +95,8 @@ static int parse_weights(struct arena *a, const struct json *io, struct resource
 	r->weights = arena_alloc(a, (list->count + 1) * sizeof(*r->weights));
 	if (!r->weights)
 		return err_set(err, -ENOMEM, "weightDevice: too many");
-	json_each(v, list) {
+	json_each(v, list)
+	{
 		struct blkio_weight *w = &r->weights[r->weight_count];
 
 		if (json_get_u32(v, "major", &w->major, err) < 0 ||
@@ -111,9 +113,8 @@ static int parse_blkio(struct arena *a, const struct json *doc, struct resources
 		       struct err *err)
 {
 	static const char *const keys[RATE_KINDS] = {
-		"throttleReadBpsDevice", "throttleWriteBpsDevice", "throttleReadIOPSDevice",
-		"throttleWriteIOPSDevice"
-	};
+	    "throttleReadBpsDevice", "throttleWriteBpsDevice", "throttleReadIOPSDevice",
+	    "throttleWriteIOPSDevice"};
 	const struct json *io = NULL;
 
 	if (json_get_object(doc, "blockIO", &io, err) < 0 ||
@@ -137,7 +138,8 @@ static int parse_rule(const struct json *v, struct device_rule *d, struct err *e
 
 	if (json_get_bool(v, "allow", &d->allow, err) < 0 ||
 	    json_get_string(v, "type", &type, err) < 0 ||
-	    json_get_i64(v, "major", &major, err) < 0 || json_get_i64(v, "minor", &minor, err) < 0 ||
+	    json_get_i64(v, "major", &major, err) < 0 ||
+	    json_get_i64(v, "minor", &minor, err) < 0 ||
 	    json_get_string(v, "access", &access, err) < 0)
 		return err->code;
 	if (!*type)
@@ -172,7 +174,8 @@ static int parse_devices(struct arena *a, const struct json *doc, struct resourc
 	r->devices = arena_alloc(a, (list->count + 1) * sizeof(*r->devices));
 	if (!r->devices)
 		return err_set(err, -ENOMEM, "devices: too many");
-	json_each(v, list) {
+	json_each(v, list)
+	{
 		if (parse_rule(v, &r->devices[r->device_count], err) < 0)
 			return err_prefix(err, "devices[%zu]", r->device_count);
 		r->device_count++;
@@ -191,7 +194,8 @@ static int parse_hugepages(struct arena *a, const struct json *doc, struct resou
 	r->hugepages = arena_alloc(a, (list->count + 1) * sizeof(*r->hugepages));
 	if (!r->hugepages)
 		return err_set(err, -ENOMEM, "hugepageLimits: too many");
-	json_each(v, list) {
+	json_each(v, list)
+	{
 		struct hugepage_limit *h = &r->hugepages[r->hugepage_count];
 
 		if (json_get_string(v, "pageSize", &h->size, err) < 0 ||
@@ -220,7 +224,8 @@ static int parse_network(struct arena *a, const struct json *doc, struct resourc
 	r->net_priorities = arena_alloc(a, (list->count + 1) * sizeof(*r->net_priorities));
 	if (!r->net_priorities)
 		return err_set(err, -ENOMEM, "network.priorities: too many");
-	json_each(v, list) {
+	json_each(v, list)
+	{
 		struct net_priority *p = &r->net_priorities[r->net_priority_count];
 
 		if (json_get_string(v, "name", &p->name, err) < 0 ||
@@ -233,8 +238,7 @@ static int parse_network(struct arena *a, const struct json *doc, struct resourc
 	return 0;
 }
 
-static int parse_rdma(struct arena *a, const struct json *doc, struct resources *r,
-		      struct err *err)
+static int parse_rdma(struct arena *a, const struct json *doc, struct resources *r, struct err *err)
 {
 	const struct json *map = NULL;
 	int n = json_get_object(doc, "rdma", &map, err);
@@ -244,7 +248,8 @@ static int parse_rdma(struct arena *a, const struct json *doc, struct resources 
 	r->rdma = arena_alloc(a, (map->count + 1) * sizeof(*r->rdma));
 	if (!r->rdma)
 		return err_set(err, -ENOMEM, "rdma: too many");
-	json_each(v, map) {
+	json_each(v, map)
+	{
 		struct rdma_limit *l = &r->rdma[r->rdma_count++];
 
 		l->device = v->key;
@@ -268,22 +273,22 @@ static int parse_unified(struct arena *a, const struct json *doc, struct resourc
 	r->unified = arena_alloc(a, (map->count + 1) * sizeof(*r->unified));
 	if (!r->unified)
 		return err_set(err, -ENOMEM, "unified: too many");
-	json_each(v, map) {
+	json_each(v, map)
+	{
 		if (v->type != JSON_STRING)
 			return err_set(err, -EINVAL, "unified[\"%s\"]: must be a string", v->key);
 		if (strchr(v->key, '/') || v->key[0] == '.' || !strchr(v->key, '.') ||
 		    strlen(v->key) > 100)
 			return err_set(err, -EINVAL, "unified: \"%s\" is no cgroup file", v->key);
-		r->unified[r->unified_count++] = (struct unified_value){ v->key, v->string };
+		r->unified[r->unified_count++] = (struct unified_value){v->key, v->string};
 	}
 	return 0;
 }
 
-int resources_parse(struct arena *a, const struct json *doc, struct resources *ret,
-		    struct err *err)
+int resources_parse(struct arena *a, const struct json *doc, struct resources *ret, struct err *err)
 {
 	const struct json *pids = NULL;
-	struct resources r = { .present = doc != NULL };
+	struct resources r = {.present = doc != NULL};
 
 	if (parse_memory(doc, &r, err) < 0 || parse_cpu(doc, &r, err) < 0 ||
 	    parse_blkio(a, doc, &r, err) < 0 || parse_devices(a, doc, &r, err) < 0 ||

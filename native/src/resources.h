@@ -30,7 +30,7 @@ struct blkio_weight {
 
 struct device_rule {
 	bool allow;
-	char type; /* a, c, b */
+	char type;	      /* a, c, b */
 	int64_t major, minor; /* -1 = any */
 	bool read, write, mknod;
 };

@@ -31,7 +31,7 @@ static bool is_protected(int self)
  * EROFS, and nobody can find the mount to change it. */
 static int clone_readonly(int self)
 {
-	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV };
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV};
 	int fd = sys_open_tree(self, "", OPEN_TREE_CLONE | AT_EMPTY_PATH), r;
 
 	if (fd < 0)

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-int spec_get_strings(struct arena *a, const struct json *obj, const char *key,
-		     struct strings *ret, struct err *err)
+int spec_get_strings(struct arena *a, const struct json *obj, const char *key, struct strings *ret,
+		     struct err *err)
 {
 	const struct json *list = NULL;
 	size_t n = 0;
@@ -14,7 +14,8 @@ int spec_get_strings(struct arena *a, const struct json *obj, const char *key,
 	ret->items = arena_alloc(a, ((list ? list->count : 0) + 1) * sizeof(char *));
 	if (!ret->items)
 		return err_set(err, -ENOMEM, "%s: too many members", key);
-	json_each(v, list) {
+	json_each(v, list)
+	{
 		if (v->type != JSON_STRING)
 			return err_set(err, -EINVAL, "%s[%zu]: must be a string", key, n);
 		ret->items[n++] = v->string;
@@ -34,16 +35,17 @@ int spec_get_pairs(struct arena *a, const struct json *obj, const char *key, str
 	ret->items = arena_alloc(a, (map->count + 1) * sizeof(*ret->items));
 	if (!ret->items)
 		return err_set(err, -ENOMEM, "%s: too many members", key);
-	json_each(v, map) {
+	json_each(v, map)
+	{
 		if (v->type != JSON_STRING)
 			return err_set(err, -EINVAL, "%s[\"%s\"]: must be a string", key, v->key);
-		ret->items[ret->count++] = (struct pair){ v->key, v->string };
+		ret->items[ret->count++] = (struct pair){v->key, v->string};
 	}
 	return 1;
 }
 
-int spec_get_id_maps(struct arena *a, const struct json *obj, const char *key,
-		     struct id_maps *ret, struct err *err)
+int spec_get_id_maps(struct arena *a, const struct json *obj, const char *key, struct id_maps *ret,
+		     struct err *err)
 {
 	const struct json *list = NULL;
 	int r = json_get_array(obj, key, &list, err);
@@ -56,7 +58,8 @@ int spec_get_id_maps(struct arena *a, const struct json *obj, const char *key,
 	ret->items = arena_alloc(a, (list->count + 1) * sizeof(*ret->items));
 	if (!ret->items)
 		return err_set(err, -ENOMEM, "%s: too many members", key);
-	json_each(v, list) {
+	json_each(v, list)
+	{
 		struct id_map *m = &ret->items[ret->count];
 
 		if (json_get_u32(v, "containerID", &m->container, err) < 0 ||
@@ -110,9 +113,9 @@ static int parse_one_hook(struct arena *a, const struct json *v, struct spec_hoo
 
 int spec_parse_hooks(struct arena *a, const struct json *doc, struct spec *spec, struct err *err)
 {
-	static const char *const names[HOOK_KINDS] = { "prestart",	 "createRuntime",
-						       "createContainer", "startContainer",
-						       "poststart",	 "poststop" };
+	static const char *const names[HOOK_KINDS] = {"prestart",	 "createRuntime",
+						      "createContainer", "startContainer",
+						      "poststart",	 "poststop"};
 	const struct json *hooks = NULL;
 	int r = json_get_object(doc, "hooks", &hooks, err);
 
@@ -126,7 +129,8 @@ int spec_parse_hooks(struct arena *a, const struct json *doc, struct spec *spec,
 		set->items = arena_alloc(a, (list->count + 1) * sizeof(*set->items));
 		if (!set->items)
 			return err_set(err, -ENOMEM, "hooks.%s: too many", names[k]);
-		json_each(v, list) {
+		json_each(v, list)
+		{
 			r = parse_one_hook(a, v, &set->items[set->count], err);
 			if (r < 0)
 				return err_prefix(err, "hooks.%s[%zu]", names[k], set->count);
@@ -210,7 +214,7 @@ static int parse_top(struct arena *a, const struct json *doc, struct spec *spec,
 int spec_parse(struct arena *a, const char *text, size_t len, struct spec *ret, struct err *err)
 {
 	struct json *doc = NULL;
-	struct spec spec = { 0 };
+	struct spec spec = {0};
 	int r = json_parse(a, text, len, &doc, err);
 
 	if (r >= 0)

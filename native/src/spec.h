@@ -78,9 +78,9 @@ struct spec_process {
 struct spec_mount {
 	const char *destination, *type, *source;
 	bool bind, recursive, copy_up, remount, idmap, idmap_recursive;
-	uint64_t attr_set, attr_clear;		 /* MOUNT_ATTR_* of the top mount */
+	uint64_t attr_set, attr_clear;	       /* MOUNT_ATTR_* of the top mount */
 	uint64_t attr_rec_set, attr_rec_clear; /* the same for the whole tree */
-	uint64_t propagation;			 /* MS_* or 0 */
+	uint64_t propagation;		       /* MS_* or 0 */
 	bool propagation_recursive;
 	struct strings data; /* file system's own options, "key" or "key=value" */
 	struct id_maps uid_maps, gid_maps;
@@ -163,16 +163,15 @@ int spec_parse_process(struct arena *a, const struct json *doc, struct spec_proc
 		       struct err *err);
 
 /* Parts of spec_parse, one file each. */
-int spec_parse_mounts(struct arena *a, const struct json *list, struct spec *ret,
-		      struct err *err);
+int spec_parse_mounts(struct arena *a, const struct json *list, struct spec *ret, struct err *err);
 int spec_parse_linux(struct arena *a, const struct json *doc, struct spec *ret, struct err *err);
 int spec_parse_hooks(struct arena *a, const struct json *doc, struct spec *ret, struct err *err);
-int spec_get_strings(struct arena *a, const struct json *obj, const char *key,
-		     struct strings *ret, struct err *err);
+int spec_get_strings(struct arena *a, const struct json *obj, const char *key, struct strings *ret,
+		     struct err *err);
 int spec_get_pairs(struct arena *a, const struct json *obj, const char *key, struct pairs *ret,
 		   struct err *err);
-int spec_get_id_maps(struct arena *a, const struct json *obj, const char *key,
-		     struct id_maps *ret, struct err *err);
+int spec_get_id_maps(struct arena *a, const struct json *obj, const char *key, struct id_maps *ret,
+		     struct err *err);
 /* Every mount option that the parser knows, as members of an open array. */
 void spec_each_mount_option(struct jw *w);
 /* Rules that span several fields. */

@@ -7,14 +7,15 @@
 
 static int parse_namespaces(const struct json *doc, struct spec *spec, struct err *err)
 {
-	static const char *const names[NS_KINDS] = { "user", "mount", "pid",	"network",
-						     "ipc",  "uts",   "cgroup", "time" };
+	static const char *const names[NS_KINDS] = {"user", "mount", "pid",    "network",
+						    "ipc",  "uts",   "cgroup", "time"};
 	const struct json *list = NULL;
 	int r = json_get_array(doc, "namespaces", &list, err);
 
 	if (r < 0)
 		return r;
-	json_each(v, list) {
+	json_each(v, list)
+	{
 		const char *type = NULL, *path = NULL;
 		int k = 0;
 
@@ -45,7 +46,8 @@ static int parse_device(const struct json *v, struct spec_device *d, struct err 
 	d->mode = 0666;
 	if (json_get_string(v, "path", &d->path, err) < 0 ||
 	    json_get_string(v, "type", &type, err) < 0 ||
-	    json_get_i64(v, "major", &major, err) < 0 || json_get_i64(v, "minor", &minor, err) < 0 ||
+	    json_get_i64(v, "major", &major, err) < 0 ||
+	    json_get_i64(v, "minor", &minor, err) < 0 ||
 	    json_get_u32(v, "fileMode", &d->mode, err) < 0 ||
 	    json_get_u32(v, "uid", &d->uid, err) < 0 || json_get_u32(v, "gid", &d->gid, err) < 0)
 		return err->code;
@@ -75,7 +77,8 @@ static int parse_devices(struct arena *a, const struct json *doc, struct spec *s
 	spec->devices = arena_alloc(a, (list->count + 1) * sizeof(*spec->devices));
 	if (!spec->devices)
 		return err_set(err, -ENOMEM, "devices: too many");
-	json_each(v, list) {
+	json_each(v, list)
+	{
 		if (parse_device(v, &spec->devices[spec->device_count], err) < 0)
 			return err_prefix(err, "devices[%zu]", spec->device_count);
 		spec->device_count++;
@@ -166,8 +169,9 @@ static int check_absolute(const struct strings *list, const char *key, struct er
 {
 	for (size_t i = 0; i < list->count; i++)
 		if (list->items[i][0] != '/')
-			return err_set(err, -EINVAL, "linux.%s[%zu]: must be absolute, found \"%s\"",
-				       key, i, list->items[i]);
+			return err_set(err, -EINVAL,
+				       "linux.%s[%zu]: must be absolute, found \"%s\"", key, i,
+				       list->items[i]);
 	return 0;
 }
 
@@ -179,9 +183,9 @@ static bool starts_with(const char *s, const char *prefix)
 /* A sysctl that no namespace of the container holds would change the host. */
 static int check_sysctl(const struct spec *spec, const char *key, struct err *err)
 {
-	static const char *const ipc[] = { "kernel.msgmax",    "kernel.msgmnb", "kernel.msgmni",
-					   "kernel.sem",       "kernel.shmall", "kernel.shmmax",
-					   "kernel.shmmni",    "kernel.shm_rmid_forced" };
+	static const char *const ipc[] = {"kernel.msgmax", "kernel.msgmnb",	    "kernel.msgmni",
+					  "kernel.sem",	   "kernel.shmall",	    "kernel.shmmax",
+					  "kernel.shmmni", "kernel.shm_rmid_forced"};
 	bool is_ipc = starts_with(key, "fs.mqueue.");
 
 	for (size_t i = 0; i < sizeof(ipc) / sizeof(ipc[0]); i++)
@@ -244,7 +248,8 @@ int spec_check(const struct spec *spec, struct err *err)
 	    (r = check_absolute(&spec->readonly, "readonlyPaths", err)) < 0)
 		return r;
 	if (spec->overlay.lower && spec->overlay.lower[0] != '/')
-		return err_set(err, -EINVAL, "annotation dev.gantry.rootfs.lower: must be absolute");
+		return err_set(err, -EINVAL,
+			       "annotation dev.gantry.rootfs.lower: must be absolute");
 	if (spec->overlay.upper && !spec->overlay.work)
 		return err_set(err, -EINVAL,
 			       "annotation dev.gantry.rootfs.work: is required with upper");

@@ -21,29 +21,29 @@ struct option {
 };
 
 static const struct option options[] = {
-	{ "ro", SET, MOUNT_ATTR_RDONLY },
-	{ "rw", CLEAR, MOUNT_ATTR_RDONLY },
-	{ "nosuid", SET, MOUNT_ATTR_NOSUID },
-	{ "suid", CLEAR, MOUNT_ATTR_NOSUID },
-	{ "nodev", SET, MOUNT_ATTR_NODEV },
-	{ "dev", CLEAR, MOUNT_ATTR_NODEV },
-	{ "noexec", SET, MOUNT_ATTR_NOEXEC },
-	{ "exec", CLEAR, MOUNT_ATTR_NOEXEC },
-	{ "nodiratime", SET, MOUNT_ATTR_NODIRATIME },
-	{ "diratime", CLEAR, MOUNT_ATTR_NODIRATIME },
-	{ "nosymfollow", SET, MOUNT_ATTR_NOSYMFOLLOW },
-	{ "symfollow", CLEAR, MOUNT_ATTR_NOSYMFOLLOW },
-	{ "noatime", SET, MOUNT_ATTR_NOATIME },
-	{ "atime", CLEAR, MOUNT_ATTR_NOATIME },
-	{ "strictatime", SET, MOUNT_ATTR_STRICTATIME },
-	{ "nostrictatime", CLEAR, MOUNT_ATTR_STRICTATIME },
-	{ "relatime", SET, MOUNT_ATTR_RELATIME },
-	{ "norelatime", CLEAR, MOUNT_ATTR_RELATIME },
+    {"ro", SET, MOUNT_ATTR_RDONLY},
+    {"rw", CLEAR, MOUNT_ATTR_RDONLY},
+    {"nosuid", SET, MOUNT_ATTR_NOSUID},
+    {"suid", CLEAR, MOUNT_ATTR_NOSUID},
+    {"nodev", SET, MOUNT_ATTR_NODEV},
+    {"dev", CLEAR, MOUNT_ATTR_NODEV},
+    {"noexec", SET, MOUNT_ATTR_NOEXEC},
+    {"exec", CLEAR, MOUNT_ATTR_NOEXEC},
+    {"nodiratime", SET, MOUNT_ATTR_NODIRATIME},
+    {"diratime", CLEAR, MOUNT_ATTR_NODIRATIME},
+    {"nosymfollow", SET, MOUNT_ATTR_NOSYMFOLLOW},
+    {"symfollow", CLEAR, MOUNT_ATTR_NOSYMFOLLOW},
+    {"noatime", SET, MOUNT_ATTR_NOATIME},
+    {"atime", CLEAR, MOUNT_ATTR_NOATIME},
+    {"strictatime", SET, MOUNT_ATTR_STRICTATIME},
+    {"nostrictatime", CLEAR, MOUNT_ATTR_STRICTATIME},
+    {"relatime", SET, MOUNT_ATTR_RELATIME},
+    {"norelatime", CLEAR, MOUNT_ATTR_RELATIME},
 };
 
 static const char *const ignored[] = {
-	"defaults", "async",	"auto",	 "nouser",  "mand",    "nomand", "_netdev", "iversion",
-	"noiversion", "loud", "silent", "norbind",
+    "defaults", "async",    "auto",	  "nouser", "mand",   "nomand",
+    "_netdev",	"iversion", "noiversion", "loud",   "silent", "norbind",
 };
 
 static bool is_ignored(const char *o)
@@ -119,8 +119,7 @@ static void take_option(struct spec_mount *m, const char *o)
 	}
 }
 
-static int parse_mount(struct arena *a, const struct json *v, struct spec_mount *m,
-		       struct err *err)
+static int parse_mount(struct arena *a, const struct json *v, struct spec_mount *m, struct err *err)
 {
 	const struct json *list = NULL;
 	int r;
@@ -139,7 +138,8 @@ static int parse_mount(struct arena *a, const struct json *v, struct spec_mount 
 	m->data.items = arena_alloc(a, ((list ? list->count : 0) + 1) * sizeof(char *));
 	if (!m->data.items)
 		return err_set(err, -ENOMEM, "options: too many");
-	json_each(o, list) {
+	json_each(o, list)
+	{
 		if (o->type != JSON_STRING)
 			return err_set(err, -EINVAL, "options: must hold strings");
 		take_option(m, o->string);
@@ -159,13 +159,13 @@ static int parse_mount(struct arena *a, const struct json *v, struct spec_mount 
 	return 0;
 }
 
-int spec_parse_mounts(struct arena *a, const struct json *list, struct spec *spec,
-		      struct err *err)
+int spec_parse_mounts(struct arena *a, const struct json *list, struct spec *spec, struct err *err)
 {
 	spec->mounts = arena_alloc(a, ((list ? list->count : 0) + 1) * sizeof(*spec->mounts));
 	if (!spec->mounts)
 		return err_set(err, -ENOMEM, "mounts: too many");
-	json_each(v, list) {
+	json_each(v, list)
+	{
 		int r = parse_mount(a, v, &spec->mounts[spec->mount_count], err);
 
 		if (r < 0)
@@ -177,7 +177,8 @@ int spec_parse_mounts(struct arena *a, const struct json *list, struct spec *spe
 
 void spec_each_mount_option(struct jw *w)
 {
-	static const char *const words[] = { "bind", "rbind", "tmpcopyup", "remount", "idmap", "ridmap" };
+	static const char *const words[] = {"bind",    "rbind", "tmpcopyup",
+					    "remount", "idmap", "ridmap"};
 	char name[32];
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)

@@ -28,7 +28,8 @@ static int parse_user(struct arena *a, const struct json *doc, struct spec_proce
 	p->gids = arena_alloc(a, ((gids ? gids->count : 0) + 1) * sizeof(gid_t));
 	if (!p->gids || (gids && gids->count > 65536))
 		return err_set(err, -E2BIG, "additionalGids: too many");
-	json_each(v, gids) {
+	json_each(v, gids)
+	{
 		uint64_t n;
 
 		if (json_u64(v, &n) < 0 || n >= UINT32_MAX)
@@ -47,7 +48,8 @@ static int parse_cap_set(const struct json *caps, const char *key, uint64_t *ret
 
 	if (r < 0)
 		return r;
-	json_each(v, list) {
+	json_each(v, list)
+	{
 		const struct name_value *c;
 
 		if (v->type != JSON_STRING)
@@ -61,8 +63,8 @@ static int parse_cap_set(const struct json *caps, const char *key, uint64_t *ret
 
 static int parse_caps(const struct json *doc, struct spec_process *p, struct err *err)
 {
-	static const char *const names[CAP_SETS] = { "bounding", "effective", "inheritable",
-						     "permitted", "ambient" };
+	static const char *const names[CAP_SETS] = {"bounding", "effective", "inheritable",
+						    "permitted", "ambient"};
 	const struct json *caps = NULL;
 	int r = json_get_object(doc, "capabilities", &caps, err);
 
@@ -84,7 +86,8 @@ static int parse_rlimits(struct arena *a, const struct json *doc, struct spec_pr
 	p->rlimits = arena_alloc(a, (list->count + 1) * sizeof(*p->rlimits));
 	if (!p->rlimits)
 		return err_set(err, -ENOMEM, "rlimits: too many");
-	json_each(v, list) {
+	json_each(v, list)
+	{
 		struct spec_rlimit *l = &p->rlimits[p->rlimit_count];
 		uint64_t soft = 0, hard = 0;
 		const struct name_value *n;
@@ -159,7 +162,8 @@ static int parse_scheduler(const struct json *doc, struct spec_process *p, struc
 	if (nice < -20 || nice > 19 || priority < 0 || priority > 99)
 		return err_set(err, -EINVAL, "scheduler: nice must be -20..19, priority 0..99");
 	s->policy = (uint32_t)n->value;
-	json_each(v, flags) {
+	json_each(v, flags)
+	{
 		n = v->type == JSON_STRING ? name_find(sched_flag_names, v->string) : NULL;
 		if (!n)
 			return err_set(err, -EINVAL, "scheduler.flags: unknown flag");
@@ -204,7 +208,7 @@ static int parse_small(const struct json *doc, struct spec_process *p, struct er
 int spec_parse_process(struct arena *a, const struct json *doc, struct spec_process *ret,
 		       struct err *err)
 {
-	struct spec_process p = { 0 };
+	struct spec_process p = {0};
 
 	if (parse_small(doc, &p, err) < 0 || parse_user(a, doc, &p, err) < 0 ||
 	    spec_get_strings(a, doc, "args", &p.args, err) < 0 ||

@@ -2,11 +2,10 @@
 #include "cleanup.h"
 #include "container.h"
 
-int container_update(const struct container *c, const char *resources, size_t len,
-		     struct err *err)
+int container_update(const struct container *c, const char *resources, size_t len, struct err *err)
 {
-	_cleanup_arena_ struct arena arena = { 0 };
-	struct resources r = { 0 };
+	_cleanup_arena_ struct arena arena = {0};
+	struct resources r = {0};
 	struct json *doc = NULL;
 	int ret;
 

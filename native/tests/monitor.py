@@ -385,13 +385,19 @@ def test_log_driver_none_writes_nothing(make):
 
 def test_full_disk_loses_lines_but_neither_container_nor_exit_record(make):
     c = make("i=0; while [ $i -lt 4000 ]; do echo $i-$(printf %0100d 0); i=$((i+1)); done;"
-             "echo filled > /fifo; read go < /fifo; echo after; read go < /fifo; exit 5")
-    fifo = f"{c.folder}/rootfs/fifo"
-    os.mkfifo(fifo)
+             "echo filled > /filled; read go < /first; echo after; read go < /second; exit 5")
+    fifos = {name: f"{c.folder}/rootfs/{name}" for name in ("filled", "first", "second")}
+    for fifo in fifos.values():
+        os.mkfifo(fifo)
+
+    def go(name):
+        with open(fifos[name], "w", encoding="utf-8") as file:
+            file.write("go\n")
+
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k,mode=700", "tmpfs", c.dir], check=True)
     try:
         c.start()
-        assert open(fifo, encoding="utf-8").read() == "filled\n"
+        assert open(fifos["filled"], encoding="utf-8").read() == "filled\n"
         subprocess.run(["mount", "-o", "remount,size=512k", c.dir], check=True)
         lost = re.compile(r"gantry: (\d+) lines lost: no space left on device")
 
@@ -402,15 +408,13 @@ def test_full_disk_loses_lines_but_neither_container_nor_exit_record(make):
             return told > 0 and len(written) > 100 and told + len(written) == 4000
 
         until(accounted, "every line written or told as lost")
-        with open(fifo, "w", encoding="utf-8") as file:
-            file.write("go\n")
+        go("first")
         until(lambda: any(t == "after" for _, _, t in c.log()), "line after the disk was freed")
         with contextlib.suppress(OSError), open(f"{c.dir}/ballast", "wb") as ballast:
             while True:
                 ballast.write(b"x" * 4096)
                 ballast.flush()
-        with open(fifo, "w", encoding="utf-8") as file:
-            file.write("go\n")
+        go("second")
         assert c.ended()["exitCode"] == 5
     finally:
         c.clean()
@@ -769,7 +773,13 @@ def prepare_rootfs(folder):
             os.symlink("busybox", f"{folder}/rootfs/bin/{applet}")
 
 
+def too_late(*_):
+    raise AssertionError("the test took more than a minute")
+
+
 def run_one(test):
+    signal.signal(signal.SIGALRM, too_late)
+    signal.alarm(60)
     made = []
     folder = tempfile.mkdtemp(prefix="monitor-test-")
 
@@ -781,6 +791,7 @@ def run_one(test):
         prepare_rootfs(folder)
         test(make)
     finally:
+        signal.alarm(0)
         for container in made:
             container.clean()
         shutil.rmtree(folder, ignore_errors=True)
@@ -791,6 +802,7 @@ def run_one(test):
 
 def main():
     passed, failed = 0, 0
+    sys.stdout.reconfigure(line_buffering=True)
     wanted = sys.argv[1:]
     for name, test in [(n, f) for n, f in globals().items() if n.startswith("test_")]:
         if wanted and not any(w in name for w in wanted):

@@ -372,6 +372,7 @@ def test_three_hundred_containers_stay_quick(netd):
 
 def main():
     passed, failed = 0, 0
+    sys.stdout.reconfigure(line_buffering=True)
     tests = [(n, f) for n, f in globals().items() if n.startswith("test_")]
     for name, test in tests:
         netd = Netd()
