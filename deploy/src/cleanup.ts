@@ -24,7 +24,9 @@ export async function removeRemains(hosts: readonly Remains[]): Promise<void> {
 
 function monitorsBelow(folder: string): OwnProcess[] {
   return globSync(join(folder, '**/monitor.pid')).flatMap((path) => {
-    const [pid, startTime] = readFileSync(path, 'utf8').trim().split(/\s+/);
+    const [pid, startTime] = attempt(() => readFileSync(path, 'utf8'), '')
+      .trim()
+      .split(/\s+/);
     return pid && startTime ? [{ name: path, pid: Number(pid), startTime }] : [];
   });
 }
@@ -36,9 +38,20 @@ function cgroupFolders(group: string): string[] {
   return hierarchies.map((hierarchy) => join(hierarchy, group)).filter((folder) => existsSync(folder));
 }
 
+/** The group and all below it, innermost first; a group may vanish while it is looked at. */
 function subgroups(folder: string): string[] {
-  const children = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  const children = attempt(() => readdirSync(folder, { withFileTypes: true }), []).filter((entry) => entry.isDirectory());
   return [...children.flatMap((entry) => subgroups(join(folder, entry.name))), folder];
+}
+
+/** The value, or another one when what is looked at has gone meanwhile. */
+function attempt<T>(look: () => T, gone: T): T {
+  try {
+    return look();
+  } catch (error) {
+    if (['ENOENT', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? '')) return gone;
+    throw error;
+  }
 }
 
 function killIn(folder: string): number {
@@ -54,11 +67,9 @@ function killIn(folder: string): number {
 }
 
 function readLines(path: string): string[] {
-  try {
-    return readFileSync(path, 'utf8').split('\n').filter(Boolean);
-  } catch {
-    return []; // the group has gone meanwhile
-  }
+  return attempt(() => readFileSync(path, 'utf8'), '')
+    .split('\n')
+    .filter(Boolean);
 }
 
 async function unmountBelow(folder: string): Promise<void> {
@@ -71,11 +82,6 @@ async function unmountBelow(folder: string): Promise<void> {
 
 function removeCgroup(folder: string): void {
   for (const group of existsSync(folder) ? subgroups(folder) : []) {
-    try {
-      rmdirSync(group);
-    } catch (error) {
-      // a monitor may have removed it first
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    }
+    attempt(() => rmdirSync(group), undefined); // a monitor may have removed it first
   }
 }

@@ -81,8 +81,13 @@ export function isAlive(process: OwnProcess): boolean {
 /** Sends a signal to the process if it is still the one that was started. */
 export function signalProcess(own: OwnProcess, signal: NodeJS.Signals): boolean {
   if (!isAlive(own)) return false;
-  process.kill(own.pid, signal);
-  return true;
+  try {
+    process.kill(own.pid, signal);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false; // it ended in between
+    throw error;
+  }
 }
 
 /** Stops a process: the signal, then SIGKILL after `graceMs`; returns when it has gone. */
