@@ -113,7 +113,7 @@ given('containers live through the death of the agent, and the next one finds al
   expect(pids.every(isAlive)).toBe(true);
   const second = await startAgent();
   const { hello } = await second.message((one) => one.hello !== undefined && one.hello !== null);
-  expect(hello?.containers.map(({ pid, restarts }) => [pid, restarts]).sort()).toEqual(pids.map((pid) => [pid, 0]).sort());
+  expect(new Map(hello?.containers.map(({ pid, restarts }) => [pid, restarts]))).toEqual(new Map(pids.map((pid) => [pid, 0])));
   await second.message((one) => one.assignmentsAck?.revision === 2);
   expect(pids.every(isAlive)).toBe(true);
 });

@@ -12,6 +12,7 @@ import {
   ExecCommand,
   ExecInput,
   ExecStart,
+  Goodbye,
   InventoryCommand,
   LogCommand,
   Machine,
@@ -197,6 +198,16 @@ test.each([
   await second.message(({ statuses }) => statuses?.removed.includes('b') ?? false);
   expect(runtime.running).toEqual(['a']);
   expect(runtime.log.filter((line) => line.startsWith('start'))).toEqual([]);
+});
+
+test('a node that was removed from the cluster stops its containers', async () => {
+  server.snapshot = Assignments.create({ revision: 2, snapshot: true, upserts: [anAssignment('a')] });
+  await startAgent();
+  const session = await server.session(1);
+  await running(session, 'a');
+  session.send({ goodbye: Goodbye.create({ reason: 'removed by an operator', removed: true }) });
+  await session.message(({ statuses }) => statuses?.removed.includes('a') ?? false);
+  expect(runtime.running).toEqual([]);
 });
 
 test('a damaged epoch gives way to a larger one', async () => {

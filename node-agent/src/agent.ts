@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { type Clock, type Logger, type Loop, startLoop } from '@gantry/common';
-import { type Connection, Hello, type Machine, type Report, type Welcome } from '@gantry/proto';
+import { Assignments, type Connection, type Goodbye, Hello, type Machine, type Report, type Welcome } from '@gantry/proto';
 import { DesiredStore } from './desired.ts';
 import { nextEpoch } from './epoch.ts';
 import type { Prober } from './health/prober.ts';
@@ -157,7 +157,7 @@ export class Agent {
       onNetwork: ({ peers }) => network.setPeers(peers),
       onEndpoints: (map) => network.setEndpoints(map),
       onCommand: (command, context) => this.#commands.run(command, context),
-      onGoodbye: ({ reason, removed }) => log.warn({ reason, removed }, 'the control plane said goodbye'),
+      onGoodbye: (goodbye) => this.#onGoodbye(goodbye),
     });
   }
 
@@ -171,6 +171,14 @@ export class Agent {
       agentVersion,
       containers: this.#reconciler.statuses().map((status) => this.#outbox.stamp(status)),
     });
+  }
+
+  #onGoodbye({ reason, removed }: Goodbye): void {
+    this.#parts.log.warn({ reason, removed }, 'the control plane said goodbye');
+    if (!removed) return;
+    // a node that is no longer part of the cluster runs nothing for it
+    this.#desired.accept(Assignments.create({ revision: this.#desired.durableRevision, snapshot: true }));
+    this.#reconciler.trigger();
   }
 
   async #onWelcome({ subnet, clusterCidr, clusterDomain }: Welcome): Promise<void> {

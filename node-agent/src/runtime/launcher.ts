@@ -44,13 +44,13 @@ export class Launcher {
   }
 
   #start(): Shell {
-    const shell = spawn('/bin/sh', ['-c', script], { stdio: ['pipe', 'pipe', 'ignore'], env: {}, cwd: '/' });
+    const shell = spawn('/bin/sh', ['-c', script], { stdio: ['pipe', 'pipe', 'ignore'], env: { PATH: process.env.PATH } });
     this.#shell = shell;
     this.#text = '';
     shell.stdout.setEncoding('utf8').on('data', (text: string) => this.#onData(text));
     shell.stdin.on('error', () => this.#lost(shell, 'it does not listen'));
     shell.on('error', (error) => this.#lost(shell, error.message));
-    shell.on('exit', (code, signal) => this.#lost(shell, String(signal ?? `exit code ${code}`)));
+    shell.on('exit', (code, signal) => this.#lost(shell, signal ?? `exit code ${code}`));
     return shell;
   }
 

@@ -6,6 +6,8 @@ import { nextSessionState, type SessionEvent, type SessionState } from './state.
 import { SessionTimers } from './timers.ts';
 
 const reconnect = { minMs: 200, maxMs: 2000 };
+/** Most that a control plane's own word on when to come again is followed. */
+const mostWaitMs = 30_000;
 /** A control plane that does not answer the hello within this time is left for the next one. */
 const welcomeTimeoutMs = 5000;
 /** Endpoint maps that may wait for the network before the session stops reading. */
@@ -59,18 +61,20 @@ export class Session {
     for (let turn = 0; !signal.aborted; turn++) {
       const address = addresses[turn % addresses.length]!;
       this.#move({ kind: 'dial', address });
-      const reason = await this.#once(address);
+      const { message: reason, details } = await this.#once(address);
       if (signal.aborted) break;
       this.#move({ kind: 'failed', reason });
       const attempt = this.#state.kind === 'waiting' ? this.#state.attempt : 0;
       log[attempt <= 1 ? 'warn' : 'debug']({ address, reason, attempt }, 'no session with the control plane');
-      await sleep(clock, backoffMs(Math.max(0, attempt - 1), random(), reconnect), signal).catch(() => {});
+      const asked = Math.min(details.retryAfterMs ?? 0, mostWaitMs);
+      const waitMs = Math.max(asked, backoffMs(Math.max(0, attempt - 1), random(), reconnect));
+      await sleep(clock, waitMs, signal).catch(() => {});
     }
     this.#move({ kind: 'close' });
   }
 
   /** One connection from hello to end; why it ended. */
-  async #once(address: string): Promise<string> {
+  async #once(address: string): Promise<GantryError> {
     const { outbox, hello, connect, clock } = this.#ports;
     const ended = new AbortController();
     const signal = AbortSignal.any([this.#ended.signal, ended.signal]);
@@ -93,9 +97,9 @@ export class Session {
         }
         await reader.read(message);
       }
-      return 'the control plane ended the session';
+      return new GantryError(Code.unavailable, 'the control plane ended the session');
     } catch (error) {
-      return GantryError.from(ended.signal.aborted ? ended.signal.reason : error).message;
+      return GantryError.from(ended.signal.aborted ? ended.signal.reason : error);
     } finally {
       cancelWelcome();
       timers.stop();
