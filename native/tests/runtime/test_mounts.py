@@ -111,6 +111,27 @@ def propagation_of_the_container_does_not_reach_the_host():
 
 
 @test
+def a_shared_mount_of_the_host_stays_as_it_was():
+    with Container(script="echo up; sleep 1000") as c:
+        place = os.path.join(c.bundle, "shared")
+        os.makedirs(place)
+        subprocess.run(["mount", "-t", "tmpfs", "t", place], check=True)
+        try:
+            subprocess.run(["mount", "--make-shared", place], check=True)
+            subprocess.run(["cp", "-a", c.rootfs, os.path.join(place, "rootfs")], check=True)
+            os.makedirs(os.path.join(place, "data"))
+            c.config["root"]["path"] = os.path.join(place, "rootfs")
+            c.config["mounts"] += [bind(os.path.join(place, "data"), "/data"), mount("/data/sub", "tmpfs")]
+            before = open("/proc/self/mountinfo").read()
+            c.start()
+            wait_until(lambda: "up" in c.output())
+            assert open("/proc/self/mountinfo").read() == before
+            expect(command("delete", "--force", c.id))
+        finally:
+            subprocess.run(["umount", "-l", place], check=True)
+
+
+@test
 def a_read_only_root_is_read_only_but_its_mounts_are_not():
     r = run_script("touch /x; touch /dev/shm/x && echo ok", lambda c: c["root"].update(readonly=True))
     assert "Read-only" in r.err and "ok" in r.out, r
