@@ -194,7 +194,8 @@ test.each([
   server.snapshot = Assignments.create({ revision: 3, snapshot: true, upserts: [anAssignment('a')] });
   await restartAgent();
   const second = await server.session(2);
-  expect(second.messages.length === 0 || second.messages[0]?.hello?.assignmentsRevision === 0).toBe(true);
+  const { hello } = await second.message((message) => message.hello !== undefined && message.hello !== null);
+  expect(hello?.assignmentsRevision).toBe(0);
   await second.message(({ statuses }) => statuses?.removed.includes('b') ?? false);
   expect(runtime.running).toEqual(['a']);
   expect(runtime.log.filter((line) => line.startsWith('start'))).toEqual([]);

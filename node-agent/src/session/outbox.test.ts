@@ -65,6 +65,13 @@ test('a removal is told with the last status that was not acknowledged', () => {
   });
 });
 
+test('what was sent but not acknowledged is sent again on a new connection', () => {
+  outbox.put(status('a'), firm);
+  const first = outbox.take();
+  outbox.reconnected();
+  expect(outbox.take()).toEqual(first);
+});
+
 test('large numbers go in batches', () => {
   for (let index = 0; index < 600; index++) outbox.put(status(`c${index}`), firm);
   expect([outbox.take(), outbox.take(), outbox.take()].map((batch) => batch?.statuses.length)).toEqual([250, 250, 100]);
