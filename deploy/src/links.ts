@@ -10,7 +10,7 @@ export interface Fabric {
   nodes: number;
 }
 
-export const fabricNamespace = (id: string): string => `gantry-${id}`;
+const fabricNamespace = (id: string): string => `gantry-${id}`;
 export const hostNamespace = (id: string, node: number): string => `gantry-${id}-n${node}`;
 export const hostAddress = (fabric: Fabric, node: number): string => `10.${fabric.octet}.255.${node}`;
 /** Where this machine itself stands in the cluster's network. */

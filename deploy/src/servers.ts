@@ -17,7 +17,7 @@ export function freePort(host = '127.0.0.1'): Promise<number> {
 }
 
 /** Whether something accepts connections there. */
-export function accepts(host: string, port: number): Promise<boolean> {
+function accepts(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host, port, timeout: 500 });
     const done = (open: boolean) => {

@@ -112,7 +112,7 @@ export class DesiredStore {
 }
 
 /** The file's content for these assignments. */
-export function encodeSnapshot(revision: number, upserts: Assignment[]): Buffer {
+function encodeSnapshot(revision: number, upserts: Assignment[]): Buffer {
   const body = Assignments.encode(Assignments.create({ revision, snapshot: true, upserts }));
   return Buffer.concat([magic, createHash('sha256').update(body).digest(), body]);
 }

@@ -21,7 +21,7 @@ function read(path: string): string {
 }
 
 /** "2", "hybrid" (v1 controllers with a v2 tree beside them) or "1". */
-export function cgroupVersion(): string {
+function cgroupVersion(): string {
   if (existsSync('/sys/fs/cgroup/cgroup.controllers')) return '2';
   return existsSync('/sys/fs/cgroup/unified/cgroup.procs') ? 'hybrid' : '1';
 }
@@ -44,7 +44,7 @@ export function disksOf(folder: string): string[] {
 }
 
 /** The first address of the host that is not its own loopback. */
-export function hostAddress(): string {
+function hostAddress(): string {
   for (const addresses of Object.values(networkInterfaces())) {
     for (const one of addresses ?? []) if (!one.internal && one.family === 'IPv4') return one.address;
   }

@@ -71,7 +71,7 @@ export interface CallSettings {
 }
 
 /** A method as its caller sees it. */
-export type Method<M extends MethodDescriptor> = M['kind'] extends 'unary'
+type Method<M extends MethodDescriptor> = M['kind'] extends 'unary'
   ? (request: RequestOf<M>, settings?: CallSettings) => Promise<ResponseOf<M>>
   : M['kind'] extends 'serverStream'
     ? (request: RequestOf<M>, settings?: CallSettings) => AsyncIterable<ResponseOf<M>>

@@ -28,7 +28,7 @@ export interface CallContext<Identity = unknown> {
 }
 
 /** A handler by its method's kind. */
-export type Handler<M extends MethodDescriptor, Identity> = M['kind'] extends 'unary'
+type Handler<M extends MethodDescriptor, Identity> = M['kind'] extends 'unary'
   ? (request: RequestOf<M>, context: CallContext<Identity>) => Promise<ResponseOf<M>>
   : M['kind'] extends 'serverStream'
     ? (request: RequestOf<M>, context: CallContext<Identity>) => AsyncIterable<ResponseOf<M>>

@@ -215,7 +215,7 @@ export class TestCluster {
   }
 }
 
-export function stateName(container: Container): string {
+function stateName(container: Container): string {
   return Object.keys(ContainerState)[container.state] ?? '?';
 }
 

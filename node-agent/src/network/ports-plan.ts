@@ -1,7 +1,7 @@
 import { type Endpoint, PortProtocol, type ServiceEndpoints } from '@gantry/proto';
 
 /** One published port and where it leads. */
-export interface PublishedPort {
+interface PublishedPort {
   protocol: 'tcp' | 'udp';
   /** Port on every node. */
   published: number;

@@ -11,7 +11,7 @@ import { afterExit, restartDelayMs } from './restart.ts';
 import { rateLimitOf } from './start.ts';
 import type { Watcher } from './watch.ts';
 
-export interface RestoreInput {
+interface RestoreInput {
   id: string;
   /** What the earlier agent wrote down; it is gone after a reboot. */
   saved: SavedRecord | undefined;
@@ -25,7 +25,7 @@ export interface RestoreInput {
  * The record of a container that an earlier agent left, by what it wrote down and what the runtime
  * found. Pure. An end that happened in between is counted as if it had been seen.
  */
-export function restoredRecord({ id, saved, found, assignment, now }: RestoreInput): ContainerRecord | undefined {
+function restoredRecord({ id, saved, found, assignment, now }: RestoreInput): ContainerRecord | undefined {
   const base = saved?.record ?? newRecord(id, assignment, now.us);
   if (found.kind === 'running') {
     const { run } = found.running;

@@ -7,7 +7,7 @@ import type { RestartDecision } from './restart.ts';
 export type StopGoal = 'complete' | 'restart' | 'fenced';
 
 /** Where a container stands in its life on this node. Times are monotonic milliseconds. */
-export type Phase =
+type Phase =
   | { kind: 'pending' }
   | { kind: 'preparing' }
   | { kind: 'starting' }
@@ -24,7 +24,7 @@ export type Phase =
   | { kind: 'removing' }
   | { kind: 'removed' };
 export type PhaseKind = Phase['kind'];
-export type PhaseOf<K extends PhaseKind> = Extract<Phase, { kind: K }>;
+type PhaseOf<K extends PhaseKind> = Extract<Phase, { kind: K }>;
 
 /** What the agent knows of one container. Values are replaced, never changed. */
 export interface ContainerRecord {

@@ -17,7 +17,7 @@ const fenceGraceMs = 400;
 const intervalMs = 30_000;
 
 /** What the node is asked to run, as the reconciler reads it. */
-export interface DesiredView {
+interface DesiredView {
   readonly assignments: ReadonlyMap<string, Assignment>;
   /** Whether it is known to be the whole truth. */
   readonly whole: boolean;

@@ -8,7 +8,7 @@ import type { Sampler } from '../usage/sampler.ts';
 import type { Volumes } from '../volume/volumes.ts';
 
 /** Where the control plane's view of the containers is told. */
-export interface StatusSink {
+interface StatusSink {
   /** A container's newest status; `passing` ones are of a phase that usually lasts only milliseconds. */
   put(status: ContainerStatus, options: { passing: boolean }): void;
   /** Nothing of the container is left on the node. */
@@ -16,7 +16,7 @@ export interface StatusSink {
 }
 
 /** What lasts of a container beyond its life: its logs. */
-export interface Remains {
+interface Remains {
   /** Takes over what is left of a removed container's folder. */
   keep(id: string): Promise<void>;
 }

@@ -32,7 +32,7 @@ const savedRecord = z.strictObject({
 });
 
 /** The phases in which a record is written down; a file that says `starting` may belong to a container that runs. */
-export type SavedPhase = z.infer<typeof savedRecord>['phase'];
+type SavedPhase = z.infer<typeof savedRecord>['phase'];
 export interface SavedRecord {
   record: ContainerRecord;
   phase: SavedPhase;

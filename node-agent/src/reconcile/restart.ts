@@ -71,7 +71,7 @@ export function afterStartFailure({ spec, failures, reason, verdict }: StartFail
 }
 
 /** "exit code 1", "killed by SIGSEGV", "out of memory". */
-export function exitReason(exit: Exit): string {
+function exitReason(exit: Exit): string {
   if (exit.lost) return 'the process is gone and nobody saw its end (the node restarted, or its monitor was killed)';
   if (exit.oomKilled) return `out of memory (exit code ${exit.exitCode})`;
   if (exit.signal > 0) return `killed by signal ${exit.signal} (exit code ${exit.exitCode})`;

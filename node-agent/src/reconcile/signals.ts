@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import type { Assignment } from '@gantry/proto';
 
 /** The number of "SIGQUIT", "quit", "3"; SIGTERM for what is no signal. */
-export function signalNumber(name: string): number {
+function signalNumber(name: string): number {
   const number = /^\d+$/.test(name) ? Number(name) : undefined;
   if (number !== undefined) return number >= 1 && number <= 64 ? number : constants.signals.SIGTERM;
   const upper = name.toUpperCase();

@@ -84,7 +84,7 @@ export function hostnameOf(assignment: Assignment): string {
 }
 
 /** The command line: Compose's entrypoint drops the image's CMD, its command replaces it. */
-export function argsOf(container: ContainerSpec, image: ImageConfig): string[] {
+function argsOf(container: ContainerSpec, image: ImageConfig): string[] {
   const args =
     container.entrypoint.length > 0
       ? [...container.entrypoint, ...container.command]

@@ -52,7 +52,7 @@ export interface Resources {
   };
 }
 
-export interface IdMapping {
+interface IdMapping {
   containerID: number;
   hostID: number;
   size: number;

@@ -31,7 +31,7 @@ function lstat(path: string): Stats | undefined {
  * Nothing of the image is followed: the folder and the file must be real, in whichever layer has them.
  * @throws GantryError failedPrecondition when it is no regular file of at most 1 MiB.
  */
-export function readEtcFile(layers: readonly string[], name: 'passwd' | 'group'): string {
+function readEtcFile(layers: readonly string[], name: 'passwd' | 'group'): string {
   for (const layer of layers) {
     const folder = lstat(join(layer, 'etc'));
     if (!folder) continue;
