@@ -42,6 +42,8 @@ static int become_root(const struct launch *l, struct err *err)
 	if (syscall(SYS_setresgid, 0, 0, 0) < 0 || syscall(SYS_setresuid, 0, 0, 0) < 0)
 		return err_sys(err, -errno, "cannot become root of the user namespace");
 	(void)syscall(SYS_setgroups, 0, NULL);
+	if (l->spec.ns[NS_IPC].wanted && !l->spec.ns[NS_IPC].path && unshare(CLONE_NEWIPC) < 0)
+		return err_sys(err, -errno, "cannot make an ipc namespace");
 	return 0;
 }
 
@@ -310,7 +312,7 @@ static int run(struct launch *l, struct err *err)
 	    (r = run_own_hooks(l, HOOK_START_CONTAINER, "startContainer", "created", err)) < 0 ||
 	    (r = fault_at("exec", err)) < 0)
 		return r;
-	if (l->spec.init && (r = tiny_init_split(l->sync[1], err)) < 0)
+	if (l->spec.init && (r = tiny_init_split(&l->title, l->sync[1], err)) < 0)
 		return r;
 	if (p->no_new_privs && !l->filter.notify && (r = load_filter(l, err)) < 0)
 		return r;

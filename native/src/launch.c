@@ -47,6 +47,28 @@ static int read_config(struct launch *l, struct err *err)
 	return l->config_text ? 0 : err_set(err, -ENOMEM, "config.json is too large");
 }
 
+/* Fields 48 and 49 of /proc/self/stat: where the arguments start and end. */
+static void find_title(struct title *ret)
+{
+	_cleanup_free_ char *text = NULL;
+	uintptr_t start, end;
+	char *p;
+
+	if (read_file_at(AT_FDCWD, "/proc/self/stat", 4096, &text, NULL) < 0)
+		return;
+	p = strrchr(text, ')');
+	for (int field = 2; p && field < 48; field++)
+		p = strchr(p + 1, ' ');
+	if (!p)
+		return;
+	start = (uintptr_t)strtoull(p + 1, &p, 10);
+	end = (uintptr_t)strtoull(p, NULL, 10);
+	if (start && end > start) {
+		ret->start = (char *)start; /* NOLINT(performance-no-int-to-ptr): the kernel's word */
+		ret->size = end - start;
+	}
+}
+
 int launch_load(struct launch *l, const struct create_opts *opts, struct err *err)
 {
 	const char *bundle = opts->bundle ? opts->bundle : ".";
@@ -75,6 +97,8 @@ int launch_load(struct launch *l, const struct create_opts *opts, struct err *er
 	l->new_user = l->spec.ns[NS_USER].wanted && !l->spec.ns[NS_USER].path;
 	if ((r = namespaces_check(&l->spec, err)) < 0 || (r = fault_at("load", err)) < 0)
 		return r;
+	if (l->spec.init)
+		find_title(&l->title);
 	if (l->spec.seccomp_builtin)
 		seccomp_default(&l->filter);
 	else if (l->spec.seccomp)

@@ -9,6 +9,12 @@
 #include "seccomp.h"
 #include "spec.h"
 
+/* The memory that holds this program's arguments, and is shown to everyone in /proc/PID/cmdline. */
+struct title {
+	char *start;
+	size_t size;
+};
+
 struct launch {
 	struct arena arena;
 	struct spec spec;
@@ -35,6 +41,7 @@ struct launch {
 	int null_fd;   /* the host's real /dev/null */
 	int console_slave;
 	char exec_path[4096];
+	struct title title; /* found when the container gets berth's own init */
 };
 
 /* create's steps in the parent */

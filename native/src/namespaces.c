@@ -26,6 +26,13 @@ static const struct {
     [NS_CGROUP] = {"cgroup", CLONE_NEWCGROUP}, [NS_TIME] = {"time", CLONE_NEWTIME},
 };
 
+/* In a user namespace the ipc namespace is made later, too, by its mapped root: the files of its
+ * mqueue would otherwise belong to nobody. */
+static bool is_made_later(const struct spec *spec, int kind)
+{
+	return kind == NS_CGROUP || kind == NS_TIME || (kind == NS_IPC && spec->ns[NS_USER].wanted);
+}
+
 /* The cgroup namespace's root is the group its maker is in, so it is made later, when the child
  * has joined its groups. A time namespace takes its offsets before the first process enters. */
 uint64_t namespaces_clone_flags(const struct spec *spec)
@@ -33,7 +40,7 @@ uint64_t namespaces_clone_flags(const struct spec *spec)
 	uint64_t flags = 0;
 
 	for (int k = 0; k < NS_KINDS; k++)
-		if (spec->ns[k].wanted && !spec->ns[k].path && k != NS_CGROUP && k != NS_TIME)
+		if (spec->ns[k].wanted && !spec->ns[k].path && !is_made_later(spec, k))
 			flags |= kinds[k].flag;
 	return flags;
 }

@@ -18,4 +18,4 @@ int process_set_affinity(const char *list, struct err *err);
 
 /* berth's own init: pid 1 that forwards signals and reaps. Returns in the child that is to become
  * the main process; never returns in the init itself. */
-int tiny_init_split(int sync_fd, struct err *err);
+int tiny_init_split(const struct title *title, int sync_fd, struct err *err);

@@ -9,6 +9,7 @@
 
 #include "process.h"
 #include "sys.h"
+#include "text.h"
 
 /* A status cannot be passed on as a signal by pid 1, to whom fatal signals mean nothing; so
  * 128 + signal is what the outside sees. */
@@ -35,7 +36,7 @@ _Noreturn static void reap_and_forward(pid_t child, const sigset_t *all)
 	}
 }
 
-int tiny_init_split(int sync_fd, struct err *err)
+int tiny_init_split(const struct title *title, int sync_fd, struct err *err)
 {
 	sigset_t all, old;
 	pid_t child;
@@ -43,6 +44,11 @@ int tiny_init_split(int sync_fd, struct err *err)
 	(void)sigfillset(&all);
 	if (sigprocmask(SIG_BLOCK, &all, &old) < 0)
 		return err_sys(err, -errno, "dev.gantry.init: cannot block signals");
+	/* The host's paths in our arguments are not the container's to read. */
+	if (title->size) {
+		memset(title->start, 0, title->size);
+		(void)text_copy(title->start, title->size, "init");
+	}
 	child = fork();
 	if (child < 0)
 		return err_sys(err, -errno, "dev.gantry.init: cannot fork");

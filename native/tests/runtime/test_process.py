@@ -243,6 +243,14 @@ def own_init_reaps_forwards_and_gives_the_exit_code():
 
 
 @test(ours=True)
+def own_init_shows_nothing_of_the_host():
+    def change(c):
+        c["annotations"] = {"dev.gantry.init": "true"}
+    r = expect(run_script("tr '\\0' ' ' < /proc/1/cmdline; cat /proc/1/environ; ls /proc/1/fd; echo end", change))
+    assert Suite.folder not in r.out and r.out.startswith("init"), r
+
+
+@test(ours=True)
 def own_init_passes_a_killed_process_on_as_128_plus_signal():
     def change(c):
         c["annotations"] = {"dev.gantry.init": "true"}
