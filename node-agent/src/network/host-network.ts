@@ -70,10 +70,10 @@ export class HostNetwork implements Network {
   }
 
   async #begin(node: NodeNetwork): Promise<Started> {
-    const { bridge, table = 'gantry', nft = nftProgram() } = this.#options;
+    const { bridge, clock, table = 'gantry', nft = nftProgram() } = this.#options;
     const subnet = parseSubnet(node.subnet);
     const gateway = gatewayOf(subnet);
-    const ports = new PortRules({ table, bridge, gateway, subnet: node.subnet, clusterCidr: node.clusterCidr }, nft);
+    const ports = new PortRules({ table, bridge, gateway, subnet: node.subnet, clusterCidr: node.clusterCidr }, { run: nft, clock });
     // the table's guard stands before the bridge opens the node's loopback to published ports
     await ports.set(publishedPorts(this.#endpoints.services()));
     await this.#netd.request('bridge', { name: bridge, address: `${gateway}/${subnet.prefix}`, localnet: true });

@@ -1,3 +1,4 @@
+import { ManualClock } from '@gantry/common';
 import { expect, test } from 'vitest';
 import { PortRules } from './ports.ts';
 import type { PublishedPorts } from './ports-plan.ts';
@@ -18,16 +19,20 @@ function manualNft() {
   return { runs, run };
 }
 
-test('changes during a run gather into one more run, and everyone waits for it', async () => {
+test('changes during and soon after a run gather into one more run, and everyone waits for it', async () => {
   const { runs, run } = manualNft();
-  const rules = new PortRules(table, run);
+  const clock = new ManualClock();
+  const rules = new PortRules(table, { run, clock });
   const first = rules.set(to('10.0.0.2'));
   const second = rules.set(to('10.0.0.3'));
-  const third = rules.set(to('10.0.0.4'));
   expect(runs).toHaveLength(1);
   runs[0]?.done();
   await first;
-  await expect.poll(() => runs.length).toBe(2);
+  await clock.advance(10);
+  const third = rules.set(to('10.0.0.4'));
+  expect(runs).toHaveLength(1);
+  await clock.advance(10);
+  expect(runs).toHaveLength(2);
   expect(runs[1]?.script).toContain('10.0.0.4:80');
   expect(runs[1]?.script).not.toContain('10.0.0.3');
   runs[1]?.done();
@@ -36,7 +41,8 @@ test('changes during a run gather into one more run, and everyone waits for it',
 
 test('after a failure the table is made anew', async () => {
   const { runs, run } = manualNft();
-  const rules = new PortRules(table, run);
+  const clock = new ManualClock();
+  const rules = new PortRules(table, { run, clock });
   const first = rules.set(to('10.0.0.2'));
   runs[0]?.done();
   await first;
@@ -52,7 +58,8 @@ test('after a failure the table is made anew', async () => {
 
 test('equal ports run nothing', async () => {
   const { runs, run } = manualNft();
-  const rules = new PortRules(table, run);
+  const clock = new ManualClock();
+  const rules = new PortRules(table, { run, clock });
   const first = rules.set(to('10.0.0.2'));
   runs[0]?.done();
   await first;

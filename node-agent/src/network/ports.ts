@@ -1,9 +1,12 @@
 import { spawn } from 'node:child_process';
-import { Code, GantryError } from '@gantry/common';
+import { type Clock, Code, GantryError, sleep } from '@gantry/common';
 import { changeScript, type PortTable, type PublishedPorts, tableScript } from './ports-plan.ts';
 
 /** Most of nft's complaint that goes into an error. */
 const complaintBytes = 2000;
+
+/** After a run later changes gather this long: a rollout makes many, and a run costs some 6 ms of CPU. */
+const gatherMs = 20;
 
 /** Runs one nft script, all of it or nothing. */
 export type RunNft = (script: string) => Promise<void>;
@@ -42,14 +45,16 @@ export function nftProgram(binary = 'nft'): RunNft {
 export class PortRules {
   readonly #table: PortTable;
   readonly #run: RunNft;
+  readonly #clock: Clock;
   #applied: PublishedPorts | undefined;
   #wanted: PublishedPorts = new Map();
   #applying: Promise<void> | undefined;
   #next: Promise<void> | undefined;
 
-  constructor(table: PortTable, run: RunNft) {
+  constructor(table: PortTable, options: { run: RunNft; clock: Clock }) {
     this.#table = table;
-    this.#run = run;
+    this.#run = options.run;
+    this.#clock = options.clock;
   }
 
   /** Resolves when the kernel has these ports. A failure leaves its former ones and is tried again with the next call. */
@@ -58,7 +63,10 @@ export class PortRules {
     if (this.#next !== undefined) return this.#next;
     if (this.#applying === undefined) return this.#begin();
     // what is under way began before this call: one more run is needed, for all who come meanwhile
-    this.#next = this.#applying.catch(() => {}).then(() => this.#begin());
+    this.#next = this.#applying
+      .catch(() => {})
+      .then(() => sleep(this.#clock, gatherMs))
+      .then(() => this.#begin());
     return this.#next;
   }
 
@@ -86,12 +94,5 @@ export class PortRules {
       this.#applied = undefined;
       throw error;
     }
-  }
-
-  /** Removes the table. */
-  async remove(): Promise<void> {
-    await this.#applying?.catch(() => {});
-    this.#applied = undefined;
-    await this.#run(`add table ip ${this.#table.table}\ndelete table ip ${this.#table.table}\n`);
   }
 }
