@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '@gantry/common';
-import { containerPaths, type Folders } from '../runtime/paths.ts';
+import { containerPaths, type Folders, isContainerId } from '../runtime/paths.ts';
 
 export interface RemainsOptions {
   folders: Folders;
@@ -33,6 +33,7 @@ export class LogRemains {
 
   /** Where a container's log lies, alive or gone; undefined when there is none. */
   folderOf(id: string): string | undefined {
+    if (!isContainerId(id)) return undefined;
     const { state } = containerPaths(this.#folders, id);
     return [state, this.#folder(id)].find((folder) => existsSync(folder));
   }

@@ -57,7 +57,12 @@ export class Executor {
   carryOut(step: Step): void {
     this.#input.ports.log.debug({ id: step.id, step: step.kind, reason: step.reason }, 'step');
     const executor = this.#executors[step.kind] as (step: Step) => void;
-    executor(step);
+    try {
+      executor(step);
+    } catch (error) {
+      // one container's trouble must not keep the others waiting
+      this.#input.ports.log.error({ id: step.id, step: step.kind, err: error }, 'a step failed unexpectedly');
+    }
   }
 
   /** Waits for the work under way; starts that have no process yet are called off. */

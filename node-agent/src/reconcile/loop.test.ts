@@ -358,6 +358,15 @@ test('a stop for a container that was never here is answered at once', async () 
   expect(node.removed).toEqual(['a']);
 });
 
+test.each(['..', '', 'a/b', 'a\nb', 'x'.repeat(5000)])('a container id that could be a path (%j) harms nobody', async (id) => {
+  await node.start();
+  await node.want(anAssignment(id), anAssignment('b'));
+  expect(node.runtime.running).toEqual(['b']);
+  expect(node.last(id).state).toBe(ContainerState.rejected);
+  await node.unwant(id);
+  expect(node.runtime.running).toEqual(['b']);
+});
+
 test('starts are carried out eight at a time', async () => {
   node.runtime.onStart = async () => {
     await new Promise((resolve) => setImmediate(resolve));

@@ -78,7 +78,7 @@ export class Starter {
   async #launch(assignment: Assignment, image: ImageHandle, signal: AbortSignal): Promise<Started> {
     signal.throwIfAborted();
     const { volumes, facts, network, nodeNetwork, runtime } = this.#ports;
-    const paths = containerPaths(facts, assignment.id);
+    const paths = await refusable(() => containerPaths(facts, assignment.id));
     const { container } = specOf(assignment);
     const user = await refusable(() => resolveUser(container.user || image.config.user, image.layers));
     const address = this.#ledger.get(assignment.id)?.address ?? '';

@@ -1,5 +1,5 @@
-import { GantryError, type Logger } from '@gantry/common';
-import { type Command, type ContainerStatus, Inventory, NodeImage } from '@gantry/proto';
+import { Code, GantryError, type Logger } from '@gantry/common';
+import { type Command, ContainerState, type ContainerStatus, Inventory, NodeImage } from '@gantry/proto';
 import { runExec } from '../exec/exec-stream.ts';
 import type { ImageStore } from '../image/images.ts';
 import { sendLogs } from '../logs/log-stream.ts';
@@ -55,11 +55,17 @@ export class Commands {
       return () => sendLogs({ stream, command: logs, connection, signal, folder: () => logFolder(id), ended });
     }
     if (exec) {
-      const open = (request: ExecRequest) => this.#ports.exec(exec.containerId, request);
-      return () => runExec({ stream, command: exec, connection, signal, open });
+      return () => runExec({ stream, command: exec, connection, signal, open: (request) => this.#exec(exec.containerId, request) });
     }
     if (pull) return () => runPull({ stream, node, reference: pull.reference, connection, signal, images });
     return undefined;
+  }
+
+  async #exec(id: string, request: ExecRequest): Promise<ExecSession> {
+    const found = this.#ports.status(id);
+    if (found?.state === ContainerState.running) return await this.#ports.exec(id, request);
+    const state = Object.entries(ContainerState).find(([, value]) => value === found?.state)?.[0] ?? 'no such container on this node';
+    throw new GantryError(Code.failedPrecondition, `cannot exec in container "${id}": it must be running, found ${state}`);
   }
 
   #background(stream: string, work: () => Promise<void>): void {
