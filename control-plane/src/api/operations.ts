@@ -1,3 +1,4 @@
+import { Code, GantryError } from '@gantry/common';
 import { type Handlers, ListOperationsResponse, type Operation, OperationState, type OperationsService } from '@gantry/proto';
 import type { Identity } from '../security/authn.ts';
 import { nameOf, notFound } from './access.ts';
@@ -17,10 +18,10 @@ export function createOperationsApi(api: Api): Handlers<typeof OperationsService
       const { items, nextToken } = pageOf(newestFirst, page, ([key]) => key);
       return ListOperationsResponse.create({ operations: items.map(([, operation]) => operation), nextToken });
     },
-    get: async ({ id }) => find(api, id),
+    get: ({ id }, { signal }) => findFresh(api, id, signal),
     watch: ({ id }, { identity, signal }) => guard.watching(identity, watch(api, id, signal)),
-    cancel: ({ requestId, id }, { identity, path }) =>
-      guard.once(identity, path, requestId, async () => api.operations.cancel(find(api, id).id, nameOf(identity))),
+    cancel: ({ requestId, id }, { identity, path, signal }) =>
+      guard.once(identity, path, requestId, async () => api.operations.cancel((await findFresh(api, id, signal)).id, nameOf(identity))),
   };
 }
 
@@ -37,10 +38,21 @@ function find({ view }: Api, id: string): Operation {
   return fits[0]!.value;
 }
 
+/** Like find; one that was accepted a moment ago, here or by another control plane, is waited for. */
+async function findFresh(api: Api, id: string, signal: AbortSignal): Promise<Operation> {
+  try {
+    return find(api, id);
+  } catch (error) {
+    if (GantryError.from(error).code !== Code.notFound) throw error;
+    await api.view.atLeast(await api.store.revision(), signal);
+    return find(api, id);
+  }
+}
+
 /** The operation now and after every change, until it has ended or is gone. */
 async function* watch(api: Api, id: string, signal: AbortSignal): AsyncGenerator<Operation, void, void> {
   const { view } = api;
-  const { id: full } = find(api, id);
+  const { id: full } = await findFresh(api, id, signal);
   let wake = () => {};
   let dirty = true;
   const stop = view.onChange((changes) => {
