@@ -178,7 +178,7 @@ export interface Preference {
 export const Preference: Codec<Preference> = codec('gantry.v1.Preference', gantry.v1.Preference, () => ({ spread: '' }));
 
 export interface Placement {
-  /** "node.labels.disk == ssd": joined by AND. Operators == != in not-in exists > <. */
+  /** "node.labels.disk == ssd": joined by AND. Operators == != > < >= <= in not-in exists not-exists version regex. */
   constraints: string[];
   preferences: Preference[];
   maxReplicasPerNode: number;

@@ -42,20 +42,20 @@ function policy(failureActions: Readonly<Record<string, UpdatePolicyFailureActio
   };
 }
 
-const attribute = String.raw`node\.(?:name|id|hostname|os|arch|platform\.os|platform\.arch|labels\.[A-Za-z0-9][\w./-]*)`;
+const attribute = String.raw`node\.(?:name|id|hostname|os|arch|platform\.os|platform\.arch|kernel|zone|region|labels\.[A-Za-z0-9][\w./-]*)`;
 const constraintForm = new RegExp(
-  String.raw`^\s*${attribute}\s*(?:(?:==|!=|>=|<=|>|<)\s*[^\s=!<>].*|\s(?:not-in|in)\s+\S.*|\s(?:not-exists|exists)\s*)$`,
+  String.raw`^\s*${attribute}\s*(?:(?:==|!=|>=|<=|>|<)\s*[^\s=!<>].*|\s(?:not-in|in|regex|version)\s+\S.*|\s(?:not-exists|exists)\s*)$`,
 );
 
 const constraint: Read<string> = (value, context) => {
-  const must = '"node.labels.disk == ssd": attribute, operator (== != > < >= <= in not-in exists not-exists), value';
+  const must = '"node.labels.disk == ssd": attribute, operator (== != > < >= <= in not-in exists not-exists version regex), value';
   const written = text(must, undefined, 1024)(value, context);
   if (written === undefined) return undefined;
   if (/^\s*(node\.role|engine\.)/.test(written)) {
     return mustBe(
       value,
       context,
-      'about node.labels.<key>, node.name, node.hostname, node.os or node.arch',
+      'about node.labels.<key>, node.name, node.hostname, node.os, node.arch, node.kernel, node.zone or node.region',
       'label the nodes: gantry node label',
     );
   }

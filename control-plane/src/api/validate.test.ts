@@ -106,6 +106,16 @@ const refused: readonly (readonly [string, AppSpec, RegExp])[] = [
     withService({ placement: Placement.create({ constraints: ['node.labels.disk'] }) }),
     /node.labels.disk == ssd/,
   ],
+  [
+    'a constraint on nothing that nodes have',
+    withService({ placement: Placement.create({ constraints: ['node.rol == x'] }) }),
+    /the attribute must be/,
+  ],
+  [
+    'a pattern that cannot be read',
+    withService({ placement: Placement.create({ constraints: ['node.zone regex (a'] }) }),
+    /placement.constraints.*not closed/,
+  ],
   ['an autoscale without a target', withService({ autoscale: Autoscale.create({ min: 1, max: 3 }) }), /a target/],
   ['an autoscale with max under min', withService({ autoscale: Autoscale.create({ min: 3, max: 1, cpuPercent: 50 }) }), /from 3/],
   ['an unknown dependency', withService({ dependsOn: [Dependency.create({ service: 'db' })] }), /service of the app/],

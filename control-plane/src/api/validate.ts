@@ -1,4 +1,4 @@
-import { isName } from '@gantry/common';
+import { GantryError, isName } from '@gantry/common';
 import {
   type AppSpec,
   type Autoscale,
@@ -12,6 +12,7 @@ import {
   type UpdatePolicy,
   type VolumeSpec,
 } from '@gantry/proto';
+import { isAttribute, parseConstraint } from '../cluster/constraint.ts';
 import { limits, refuse, requireCount, requireMap, requirePlain, requireText, requireWhole } from './checks.ts';
 import { validateContainer } from './validate-container.ts';
 
@@ -178,12 +179,19 @@ function validatePlacement(path: string, service: ServiceSpec): void {
   for (const toleration of placement.tolerations) requireText(`${path}.placement.tolerations`, toleration, 512);
   for (const constraint of placement.constraints) {
     requireText(`${path}.placement.constraints`, constraint, 1024);
-    if (!/^node\.[\w./-]+\s*(==|!=|>|<|\bin\b|\bnot-in\b|\bexists\b|\bversion\b|\bregex\b)/.test(constraint.trim())) {
-      refuse(`${path}.placement.constraints`, 'like "node.labels.disk == ssd"', constraint);
-    }
+    requireConstraint(`${path}.placement.constraints`, constraint);
   }
   for (const { spread } of placement.preferences) {
-    if (!/^node\.[\w./-]+$/.test(spread)) refuse(`${path}.placement.preferences`, 'a node attribute such as "node.labels.zone"', spread);
+    if (!isAttribute(spread)) refuse(`${path}.placement.preferences`, 'a node attribute such as "node.labels.zone"', spread);
+  }
+}
+
+/** Read as the planner will read it. */
+function requireConstraint(path: string, constraint: string): void {
+  try {
+    parseConstraint(constraint);
+  } catch (error) {
+    refuse(path, `like "node.labels.disk == ssd" (${GantryError.from(error).message})`, constraint);
   }
 }
 

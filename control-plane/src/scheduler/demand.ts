@@ -1,5 +1,5 @@
 import { PlacementStrategy, type ServiceSpec } from '@gantry/proto';
-import { parseConstraint } from './constraint.ts';
+import { parseConstraint } from '../cluster/constraint.ts';
 import { amountsOf, defaultReservation, guaranteedPids } from './dimensions.ts';
 import type { Demand } from './ports.ts';
 

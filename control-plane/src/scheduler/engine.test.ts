@@ -1,7 +1,7 @@
 import { TaintEffect } from '@gantry/proto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { parseConstraint } from './constraint.ts';
+import { parseConstraint } from '../cluster/constraint.ts';
 import { amountsOf } from './dimensions.ts';
 import { Engine } from './engine.ts';
 import { NodeTable } from './node-table.ts';

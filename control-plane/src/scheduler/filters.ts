@@ -1,5 +1,5 @@
 import { TaintEffect } from '@gantry/proto';
-import { attributeOf, type Constraint, satisfies } from './constraint.ts';
+import { attributeOf, type Constraint, satisfies } from '../cluster/constraint.ts';
 import type { NodeTable } from './node-table.ts';
 import type { Demand, SchedulerNode } from './ports.ts';
 import { formatTaint, untolerated } from './taint.ts';

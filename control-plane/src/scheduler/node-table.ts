@@ -251,5 +251,5 @@ const none: ReadonlyMap<number, number> = new Map();
 /** Equal for nodes between which no filter can tell, but by name. */
 function classSignature(node: SchedulerNode): string {
   const labels = Object.entries(node.labels).sort(([left], [right]) => (left < right ? -1 : 1));
-  return JSON.stringify([labels, node.taints, node.os, node.arch, node.unready, node.closed]);
+  return JSON.stringify([labels, node.taints, node.os, node.arch, node.kernel, node.unready, node.closed]);
 }

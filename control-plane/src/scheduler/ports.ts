@@ -1,5 +1,5 @@
 import type { NodeScore, Taint } from '@gantry/proto';
-import type { Constraint, NodeAttributes } from './constraint.ts';
+import type { Constraint, NodeAttributes } from '../cluster/constraint.ts';
 import type { Amounts } from './dimensions.ts';
 
 /** How nodes are chosen: fill them one by one, or keep all equally free. */

@@ -11,9 +11,9 @@ import {
   type ServiceSpec,
   TaintEffect,
 } from '@gantry/proto';
+import { satisfies } from '../cluster/constraint.ts';
 import type { Change, ClusterView } from '../cluster/view.ts';
 import { serviceId } from '../cluster/view.ts';
-import { satisfies } from './constraint.ts';
 import { type DemandContext, demandOf } from './demand.ts';
 import { type Amounts, amountsOf } from './dimensions.ts';
 import { type DryRun, type DryService, planPlacements } from './dry-run.ts';
@@ -159,6 +159,7 @@ function nodeOf(view: ClusterView, name: string): SchedulerNode | undefined {
     hostname: machine.hostname || name,
     os: machine.os || 'linux',
     arch: machine.arch,
+    kernel: machine.kernel,
     labels: { ...machine.labels, ...settings.labels },
     taints: settings.taints,
     unready: state === NodeState.ready ? '' : state === NodeState.lost ? 'lost' : 'not connected',

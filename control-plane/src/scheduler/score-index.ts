@@ -1,4 +1,4 @@
-import { attributeOf } from './constraint.ts';
+import { attributeOf } from '../cluster/constraint.ts';
 import type { Eligibility } from './filters.ts';
 import { type NodeTable, stride, tieAt } from './node-table.ts';
 import type { Demand, Strategy } from './ports.ts';

@@ -1,5 +1,5 @@
 import { TaintEffect } from '@gantry/proto';
-import { satisfies } from '../constraint.ts';
+import { satisfies } from '../../cluster/constraint.ts';
 import type { Demand, SchedulerNode, Strategy } from '../ports.ts';
 import { tieBreak } from '../tie.ts';
 

@@ -1,8 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { parseConstraint, satisfies } from './constraint.ts';
-import { node } from './testing/fixtures.ts';
+import { type NodeAttributes, parseConstraint, satisfies } from './constraint.ts';
 
-const n1 = node('n1', { hostname: 'host-1', arch: 'x86_64', labels: { disk: 'ssd', kernel: '6.18.3', slots: '9' } });
+const n1: NodeAttributes = {
+  name: 'n1',
+  hostname: 'host-1',
+  os: 'linux',
+  arch: 'x86_64',
+  kernel: '6.18.5-arch1',
+  labels: { disk: 'ssd', kernel: '6.18.3', slots: '9', zone: 'eu-1a', cuda: 'v12.4-rc1' },
+};
 
 const held = [
   'node.labels.disk == ssd',
@@ -24,6 +30,21 @@ const held = [
   'node.arch == amd64',
   'node.platform.arch == x86_64',
   'node.os == linux',
+  'node.zone == eu-1a',
+  'node.region not-exists',
+  'node.kernel > 6.9',
+  'node.kernel version >= 6.1, < 7',
+  'node.kernel version 6.18.5-arch1',
+  'node.labels.kernel version ~> 6.18',
+  'node.labels.kernel version ~> 6.18.2',
+  'node.labels.kernel version != 6.18.2',
+  'node.labels.cuda version < 12.4',
+  'node.labels.cuda version >= 12.4-rc0',
+  'node.zone regex ^eu-',
+  'node.zone regex "^eu-[0-9]+[ab]$"',
+  'node.hostname regex ost-(1|2)$',
+  'node.arch regex amd|arm',
+  'node.labels.disk regex ^(ssd|nvme)==?|ssd',
 ];
 
 const failed = [
@@ -39,6 +60,14 @@ const failed = [
   'node.labels.kernel < 6.18',
   'node.arch == arm64',
   'node.labels.toString exists',
+  'node.region == eu',
+  'node.kernel version < 6.18',
+  'node.labels.kernel version ~> 6.17.1',
+  'node.labels.kernel version ~> 6.18.4',
+  'node.labels.disk version > 1',
+  'node.labels.none version > 1',
+  'node.zone regex ^us-',
+  'node.region regex .*',
 ];
 
 const unreadable = [
@@ -51,6 +80,13 @@ const unreadable = [
   'node.labels.disk ==',
   'node.labels.disk in',
   'node.labels.disk exists ssd',
+  'node.labels.disk regex',
+  'node.labels.disk regex (',
+  'node.labels.disk regex (?=x)',
+  'node.labels.disk regex (((a{99}){99}){99})',
+  'node.kernel version',
+  'node.kernel version new',
+  'node.kernel version >= 6,',
 ];
 
 describe('constraint', () => {
