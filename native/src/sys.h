@@ -40,6 +40,8 @@ int sys_capset(const uint64_t effective, const uint64_t permitted, const uint64_
 int sys_seccomp(unsigned op, unsigned flags, void *args);
 int sys_bpf(int cmd, void *attr, size_t size);
 int sys_setns(int fd, int kind);
+/* Every signal at its default and none blocked, also those that libc keeps for itself. */
+void sys_reset_signals(void);
 int sys_execve(const char *path, const char *const *args, const char *const *env);
 
 /* Whole small file into a fresh NUL-terminated buffer; -EFBIG above `limit`. */
