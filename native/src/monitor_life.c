@@ -178,7 +178,8 @@ static void end(struct monitor *m)
 	log_finish(&m->log, &m->error.stream);
 	(void)log_retry(&m->log);
 	(void)container_stats(&m->container, &record.usage, &ignored);
-	record.oom_killed = record.signal == SIGKILL && record.usage.oom_kills > 0;
+	/* Under an init the signal shows in the exit code only. */
+	record.oom_killed = record.exit_code == 128 + SIGKILL && record.usage.oom_kills > 0;
 	write_record(m, &record);
 	(void)container_delete(&m->container, true, &ignored);
 	watch_close(m, &m->listener);

@@ -629,6 +629,11 @@ def test_out_of_memory_is_recorded(make):
     c.start()
     record = c.ended()
     assert record["oomKilled"] and record["signal"] == 9, record
+    c.configure("x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done", annotations={"dev.gantry.init": "true"},
+                resources={"memory": {"limit": 16 << 20, "swap": 16 << 20}})
+    c.start()
+    record = c.ended()
+    assert record["oomKilled"] and record["exitCode"] == 137, record
     assert record["usage"]["oomKills"] >= 1 and record["usage"]["memoryPeakBytes"] > 8 << 20, record
 
 
