@@ -12,7 +12,7 @@ export const systemClock: Clock = {
   nowUs: () => Math.round((performance.timeOrigin + performance.now()) * 1000),
   monotonicMs: () => performance.now(),
   timer: (delayMs, callback) => {
-    const handle = setTimeout(callback, Math.min(delayMs, 2 ** 31 - 1));
+    const handle = setTimeout(callback, Math.max(0, Math.min(delayMs, 2 ** 31 - 1)));
     return () => clearTimeout(handle);
   },
 };
