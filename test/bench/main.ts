@@ -2,13 +2,14 @@
 import { errorText, GantryError } from '@gantry/common';
 import { type Bench, toJson } from './bench.ts';
 import { idleCost } from './idle-cost.ts';
+import { packing } from './packing.ts';
 import { probeCost } from './probe-cost.ts';
 import { replicas100 } from './replicas-100.ts';
 import { sampleCost } from './sample-cost.ts';
 import { schedulerEngine } from './scheduler-engine.ts';
 import { startLatency } from './start-latency.ts';
 
-const benches: readonly Bench[] = [startLatency, replicas100, idleCost, sampleCost, probeCost, schedulerEngine];
+const benches: readonly Bench[] = [startLatency, replicas100, idleCost, sampleCost, probeCost, schedulerEngine, packing];
 
 async function main(args: readonly string[]): Promise<number> {
   const name = args.find((argument) => !argument.startsWith('-'));

@@ -2,20 +2,12 @@ import { Engine } from '../../control-plane/src/scheduler/engine.ts';
 import { NodeTable } from '../../control-plane/src/scheduler/node-table.ts';
 import type { Demand } from '../../control-plane/src/scheduler/ports.ts';
 import { type Bench, median, round } from './bench.ts';
+import { sequence } from './sequence.ts';
 
 /** Different shapes of services, asked for in turn. */
 const shapes = 20;
 const rounds = 3;
 const gib = 2 ** 30;
-
-/** Numbers in 0..1, the same each time. */
-function sequence(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff;
-    return state / 0x7fffffff;
-  };
-}
 
 /** Nodes of 64 cores and 256 GiB in three zones, a quarter of each in use. */
 function fleet(nodes: number): NodeTable {
