@@ -298,7 +298,7 @@ deploy:
   replicas: 5
   labels: { tier: front }
   placement:
-    constraints: ["node.labels.disk == ssd", "node.arch in amd64,arm64", "node.labels.gpu not-exists", "node.kernel version >= 6.1, < 7", 'node.zone regex ^eu-d$']
+    constraints: ["node.labels.disk == ssd", "node.arch in amd64,arm64", "node.labels.gpu not-exists", "node.kernel version >= 6.1, < 7", 'node.zone regex ^eu-[0-9]$$']
     preferences: [{ spread: node.labels.zone }]
     max_replicas_per_node: 2
   update_config: { parallelism: 0, delay: 5s, order: start-first, failure_action: rollback, monitor: 10s, max_failure_ratio: 0.2 }
