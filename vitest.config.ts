@@ -5,6 +5,8 @@ export default defineConfig({
   test: {
     include: ['{proto,common,control-plane,node-agent,client,deploy}/{src,gen}/**/*.test.ts'],
     pool: 'forks',
-    testTimeout: 20_000,
+    // a loaded machine is slow: the limit only ends what hangs
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
   },
 });
