@@ -145,6 +145,7 @@ test('statuses that were not acknowledged come again on the next session, with t
 test('a control plane that falls silent is left for the next one', async () => {
   const other = new FakeControlPlane();
   await other.start();
+  server.welcome.heartbeatUs = 50_000;
   await startAgent([server.address, other.address]);
   const session = await server.session(1);
   session.polite = false;

@@ -81,9 +81,7 @@ export class DesiredStore {
     this.#revision = message.revision;
     if (message.snapshot) this.#whole = true;
     this.#dirty = true;
-    this.#writing ??= this.#write().finally(() => {
-      this.#writing = undefined;
-    });
+    this.#writing ??= this.#write();
   }
 
   /** Waits until everything accepted is on disk. */
@@ -108,6 +106,8 @@ export class DesiredStore {
       this.#durable = revision;
       this.#onDurable(revision);
     }
+    // in the same turn as the last look at #dirty: what is accepted from now on begins a write of its own
+    this.#writing = undefined;
   }
 }
 

@@ -63,7 +63,7 @@ export class FakeControlPlane {
   welcome = Welcome.create({
     session: 1,
     subnet: '10.64.1.0/24',
-    heartbeatUs: 50_000,
+    heartbeatUs: 1_000_000,
     reportUs: 50_000,
     clusterDomain: 'gantry.internal',
     clusterCidr: '10.64.0.0/12',
