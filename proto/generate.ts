@@ -156,10 +156,11 @@ function staticFiles(): Record<string, string> {
   }
 }
 
-async function generate(): Promise<Record<string, string>> {
+function generate(): Record<string, string> {
   const root = new protobuf.Root();
   root.resolvePath = (_origin, target) => (target.startsWith('/') ? target : join(here, target));
-  await root.load(files, { alternateCommentMode: true });
+  // One by one: read at the same time, the order of the generated text would be that in which the reads end.
+  root.loadSync(files, { alternateCommentMode: true });
   root.resolveAll();
   return {
     ...staticFiles(),
@@ -173,7 +174,7 @@ const check = process.argv.includes('--check');
 const gen = join(here, 'gen');
 mkdirSync(gen, { recursive: true });
 const stale: string[] = [];
-for (const [name, text] of Object.entries(await generate())) {
+for (const [name, text] of Object.entries(generate())) {
   const path = join(gen, name);
   let present = '';
   try {

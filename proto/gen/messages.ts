@@ -177,6 +177,19 @@ export interface Preference {
 }
 export const Preference: Codec<Preference> = codec('gantry.v1.Preference', gantry.v1.Preference, () => ({ spread: '' }));
 
+/** Where containers go by where those of another service of the namespace are. */
+export interface Affinity {
+  /** "cache" of the same app, or "shop/cache"; may be the service itself. */
+  service: string;
+  /** Nodes with the same value of this attribute count as one place; empty is node.name: the node itself. */
+  within: string;
+  /** Not where the other is, instead of only there. When required it keeps the other away as well. */
+  apart: boolean;
+  /** No other place will do; else it weighs in the score. */
+  required: boolean;
+}
+export const Affinity: Codec<Affinity> = codec('gantry.v1.Affinity', gantry.v1.Affinity, () => ({ service: '', within: '', apart: false, required: false }));
+
 export interface Placement {
   /** "node.labels.disk == ssd": joined by AND. Operators == != > < >= <= in not-in exists not-exists version regex. */
   constraints: string[];
@@ -185,8 +198,9 @@ export interface Placement {
   strategy: PlacementStrategy;
   /** Taints that the service stands, "key", "key=value" or "key=value:effect". */
   tolerations: string[];
+  affinities: Affinity[];
 }
-export const Placement: Codec<Placement> = codec('gantry.v1.Placement', gantry.v1.Placement, () => ({ constraints: [], preferences: [], maxReplicasPerNode: 0, strategy: 0, tolerations: [] }));
+export const Placement: Codec<Placement> = codec('gantry.v1.Placement', gantry.v1.Placement, () => ({ constraints: [], preferences: [], maxReplicasPerNode: 0, strategy: 0, tolerations: [], affinities: [] }));
 
 export const PlacementStrategy = { inherit: 0, binpack: 1, spread: 2 } as const;
 export type PlacementStrategy = (typeof PlacementStrategy)[keyof typeof PlacementStrategy];
@@ -756,257 +770,6 @@ export interface Authority {
   sealedKey: Uint8Array;
 }
 export const Authority: Codec<Authority> = codec('gantry.v1.Authority', gantry.v1.Authority, () => ({ certificate: '', sealedKey: new Uint8Array(0) }));
-
-export interface EnrollRequest {
-  tokenId: string;
-  secret: string;
-  /** PKCS#10, DER. */
-  csr: Uint8Array;
-  node: string;
-  hostname: string;
-}
-export const EnrollRequest: Codec<EnrollRequest> = codec('gantry.v1.EnrollRequest', gantry.v1.EnrollRequest, () => ({ tokenId: '', secret: '', csr: new Uint8Array(0), node: '', hostname: '' }));
-
-export interface EnrollResponse {
-  /** PEM. */
-  certificate: string;
-  ca: string;
-  expiresAt: number;
-}
-export const EnrollResponse: Codec<EnrollResponse> = codec('gantry.v1.EnrollResponse', gantry.v1.EnrollResponse, () => ({ certificate: '', ca: '', expiresAt: 0 }));
-
-export interface RenewRequest {
-  csr: Uint8Array;
-}
-export const RenewRequest: Codec<RenewRequest> = codec('gantry.v1.RenewRequest', gantry.v1.RenewRequest, () => ({ csr: new Uint8Array(0) }));
-
-export interface AgentMessage {
-  hello?: Hello;
-  heartbeat?: Heartbeat;
-  statuses?: StatusBatch;
-  report?: Report;
-  assignmentsAck?: AssignmentsAck;
-  endpointsAck?: EndpointsAck;
-  inventory?: Inventory;
-}
-export const AgentMessage: Codec<AgentMessage> = codec('gantry.v1.AgentMessage', gantry.v1.AgentMessage, () => ({  }));
-
-export interface Hello {
-  node: string;
-  /** Counts up at every start of the agent (kept on its disk). */
-  epoch: number;
-  machine: Machine | null;
-  /** Newest assignment revision that it has on disk. */
-  assignmentsRevision: number;
-  agentVersion: string;
-  /** What runs there now. */
-  containers: ContainerStatus[];
-}
-export const Hello: Codec<Hello> = codec('gantry.v1.Hello', gantry.v1.Hello, () => ({ node: '', epoch: 0, machine: null, assignmentsRevision: 0, agentVersion: '', containers: [] }));
-
-export interface Heartbeat {
-  sequence: number;
-  at: number;
-}
-export const Heartbeat: Codec<Heartbeat> = codec('gantry.v1.Heartbeat', gantry.v1.Heartbeat, () => ({ sequence: 0, at: 0 }));
-
-export interface StatusBatch {
-  /** Sequence of the last status in the batch; acknowledged when it is durable. */
-  sequence: number;
-  statuses: ContainerStatus[];
-  /** Containers of which nothing is left on the node: their assignment and status can go. */
-  removed: string[];
-}
-export const StatusBatch: Codec<StatusBatch> = codec('gantry.v1.StatusBatch', gantry.v1.StatusBatch, () => ({ sequence: 0, statuses: [], removed: [] }));
-
-export interface Report {
-  at: number;
-  /** Usage of the whole node. */
-  node: Usage | null;
-  /** Parallel arrays: ids[i] has usages[i]. */
-  ids: string[];
-  usages: Usage[];
-}
-export const Report: Codec<Report> = codec('gantry.v1.Report', gantry.v1.Report, () => ({ at: 0, node: null, ids: [], usages: [] }));
-
-export interface AssignmentsAck {
-  revision: number;
-}
-export const AssignmentsAck: Codec<AssignmentsAck> = codec('gantry.v1.AssignmentsAck', gantry.v1.AssignmentsAck, () => ({ revision: 0 }));
-
-export interface EndpointsAck {
-  version: number;
-}
-export const EndpointsAck: Codec<EndpointsAck> = codec('gantry.v1.EndpointsAck', gantry.v1.EndpointsAck, () => ({ version: 0 }));
-
-export interface Inventory {
-  images: NodeImage[];
-  request: number;
-}
-export const Inventory: Codec<Inventory> = codec('gantry.v1.Inventory', gantry.v1.Inventory, () => ({ images: [], request: 0 }));
-
-export interface ControlMessage {
-  welcome?: Welcome;
-  assignments?: Assignments;
-  statusAck?: StatusAck;
-  network?: NetworkMap;
-  endpoints?: EndpointMap;
-  command?: Command;
-  goodbye?: Goodbye;
-  pong?: Pong;
-}
-export const ControlMessage: Codec<ControlMessage> = codec('gantry.v1.ControlMessage', gantry.v1.ControlMessage, () => ({  }));
-
-export interface Welcome {
-  session: number;
-  subnet: string;
-  heartbeatUs: number;
-  reportUs: number;
-  clusterDomain: string;
-  clusterCidr: string;
-  now: number;
-}
-export const Welcome: Codec<Welcome> = codec('gantry.v1.Welcome', gantry.v1.Welcome, () => ({ session: 0, subnet: '', heartbeatUs: 0, reportUs: 0, clusterDomain: '', clusterCidr: '', now: 0 }));
-
-export interface Assignments {
-  revision: number;
-  /** The whole truth for this node: what is not in it must not run. Else changes only. */
-  snapshot: boolean;
-  upserts: Assignment[];
-  removals: string[];
-}
-export const Assignments: Codec<Assignments> = codec('gantry.v1.Assignments', gantry.v1.Assignments, () => ({ revision: 0, snapshot: false, upserts: [], removals: [] }));
-
-export interface StatusAck {
-  sequence: number;
-}
-export const StatusAck: Codec<StatusAck> = codec('gantry.v1.StatusAck', gantry.v1.StatusAck, () => ({ sequence: 0 }));
-
-export interface Pong {
-  sequence: number;
-}
-export const Pong: Codec<Pong> = codec('gantry.v1.Pong', gantry.v1.Pong, () => ({ sequence: 0 }));
-
-export interface Peer {
-  node: string;
-  address: string;
-  subnet: string;
-}
-export const Peer: Codec<Peer> = codec('gantry.v1.Peer', gantry.v1.Peer, () => ({ node: '', address: '', subnet: '' }));
-
-/** Nodes and their subnets; always complete. */
-export interface NetworkMap {
-  peers: Peer[];
-  version: number;
-}
-export const NetworkMap: Codec<NetworkMap> = codec('gantry.v1.NetworkMap', gantry.v1.NetworkMap, () => ({ peers: [], version: 0 }));
-
-export interface Endpoint {
-  containerId: string;
-  address: string;
-  node: string;
-  slot: number;
-}
-export const Endpoint: Codec<Endpoint> = codec('gantry.v1.Endpoint', gantry.v1.Endpoint, () => ({ containerId: '', address: '', node: '', slot: 0 }));
-
-export interface ServiceEndpoints {
-  key: ServiceKey | null;
-  endpoints: Endpoint[];
-  ports: Port[];
-  aliases: string[];
-  /** The service is gone. */
-  removed: boolean;
-}
-export const ServiceEndpoints: Codec<ServiceEndpoints> = codec('gantry.v1.ServiceEndpoints', gantry.v1.ServiceEndpoints, () => ({ key: null, endpoints: [], ports: [], aliases: [], removed: false }));
-
-export interface EndpointMap {
-  version: number;
-  /** Complete, else only the services named. */
-  snapshot: boolean;
-  services: ServiceEndpoints[];
-}
-export const EndpointMap: Codec<EndpointMap> = codec('gantry.v1.EndpointMap', gantry.v1.EndpointMap, () => ({ version: 0, snapshot: false, services: [] }));
-
-export interface Command {
-  /** Names the stream that the agent opens for it. */
-  stream: string;
-  logs?: LogCommand;
-  exec?: ExecCommand;
-  pull?: PullCommand;
-  inventory?: InventoryCommand;
-  /** Send a report at once, then each second for ten seconds. */
-  reportNow?: boolean;
-}
-export const Command: Codec<Command> = codec('gantry.v1.Command', gantry.v1.Command, () => ({ stream: '' }));
-
-export interface LogCommand {
-  containerId: string;
-  follow: boolean;
-  since: number;
-  until: number;
-  tail: number;
-}
-export const LogCommand: Codec<LogCommand> = codec('gantry.v1.LogCommand', gantry.v1.LogCommand, () => ({ containerId: '', follow: false, since: 0, until: 0, tail: 0 }));
-
-export interface ExecCommand {
-  containerId: string;
-  start: ExecStart | null;
-}
-export const ExecCommand: Codec<ExecCommand> = codec('gantry.v1.ExecCommand', gantry.v1.ExecCommand, () => ({ containerId: '', start: null }));
-
-export interface PullCommand {
-  reference: string;
-}
-export const PullCommand: Codec<PullCommand> = codec('gantry.v1.PullCommand', gantry.v1.PullCommand, () => ({ reference: '' }));
-
-export interface InventoryCommand {
-  request: number;
-}
-export const InventoryCommand: Codec<InventoryCommand> = codec('gantry.v1.InventoryCommand', gantry.v1.InventoryCommand, () => ({ request: 0 }));
-
-export interface Goodbye {
-  reason: string;
-  removed: boolean;
-}
-export const Goodbye: Codec<Goodbye> = codec('gantry.v1.Goodbye', gantry.v1.Goodbye, () => ({ reason: '', removed: false }));
-
-export interface GetFileRequest {
-  key: ServiceKey | null;
-  secret: boolean;
-  name: string;
-  digest: string;
-}
-export const GetFileRequest: Codec<GetFileRequest> = codec('gantry.v1.GetFileRequest', gantry.v1.GetFileRequest, () => ({ key: null, secret: false, name: '', digest: '' }));
-
-export interface GetFileResponse {
-  content: Uint8Array;
-}
-export const GetFileResponse: Codec<GetFileResponse> = codec('gantry.v1.GetFileResponse', gantry.v1.GetFileResponse, () => ({ content: new Uint8Array(0) }));
-
-export interface StreamControl {
-  cancel: boolean;
-}
-export const StreamControl: Codec<StreamControl> = codec('gantry.v1.StreamControl', gantry.v1.StreamControl, () => ({ cancel: false }));
-
-export interface LogStreamMessage {
-  /** On the first message. */
-  stream: string;
-  entries: LogEntry[];
-  error: string;
-}
-export const LogStreamMessage: Codec<LogStreamMessage> = codec('gantry.v1.LogStreamMessage', gantry.v1.LogStreamMessage, () => ({ stream: '', entries: [], error: '' }));
-
-export interface ExecStreamMessage {
-  stream: string;
-  output: ExecOutput | null;
-}
-export const ExecStreamMessage: Codec<ExecStreamMessage> = codec('gantry.v1.ExecStreamMessage', gantry.v1.ExecStreamMessage, () => ({ stream: '', output: null }));
-
-export interface PullStreamMessage {
-  stream: string;
-  progress: PullImageProgress | null;
-}
-export const PullStreamMessage: Codec<PullStreamMessage> = codec('gantry.v1.PullStreamMessage', gantry.v1.PullStreamMessage, () => ({ stream: '', progress: null }));
 
 export interface Page {
   /** At most 500; 0 is 100. */
@@ -1584,4 +1347,255 @@ export interface UsageHistoryResponse {
   points: Usage[];
 }
 export const UsageHistoryResponse: Codec<UsageHistoryResponse> = codec('gantry.v1.UsageHistoryResponse', gantry.v1.UsageHistoryResponse, () => ({ points: [] }));
+
+export interface EnrollRequest {
+  tokenId: string;
+  secret: string;
+  /** PKCS#10, DER. */
+  csr: Uint8Array;
+  node: string;
+  hostname: string;
+}
+export const EnrollRequest: Codec<EnrollRequest> = codec('gantry.v1.EnrollRequest', gantry.v1.EnrollRequest, () => ({ tokenId: '', secret: '', csr: new Uint8Array(0), node: '', hostname: '' }));
+
+export interface EnrollResponse {
+  /** PEM. */
+  certificate: string;
+  ca: string;
+  expiresAt: number;
+}
+export const EnrollResponse: Codec<EnrollResponse> = codec('gantry.v1.EnrollResponse', gantry.v1.EnrollResponse, () => ({ certificate: '', ca: '', expiresAt: 0 }));
+
+export interface RenewRequest {
+  csr: Uint8Array;
+}
+export const RenewRequest: Codec<RenewRequest> = codec('gantry.v1.RenewRequest', gantry.v1.RenewRequest, () => ({ csr: new Uint8Array(0) }));
+
+export interface AgentMessage {
+  hello?: Hello;
+  heartbeat?: Heartbeat;
+  statuses?: StatusBatch;
+  report?: Report;
+  assignmentsAck?: AssignmentsAck;
+  endpointsAck?: EndpointsAck;
+  inventory?: Inventory;
+}
+export const AgentMessage: Codec<AgentMessage> = codec('gantry.v1.AgentMessage', gantry.v1.AgentMessage, () => ({  }));
+
+export interface Hello {
+  node: string;
+  /** Counts up at every start of the agent (kept on its disk). */
+  epoch: number;
+  machine: Machine | null;
+  /** Newest assignment revision that it has on disk. */
+  assignmentsRevision: number;
+  agentVersion: string;
+  /** What runs there now. */
+  containers: ContainerStatus[];
+}
+export const Hello: Codec<Hello> = codec('gantry.v1.Hello', gantry.v1.Hello, () => ({ node: '', epoch: 0, machine: null, assignmentsRevision: 0, agentVersion: '', containers: [] }));
+
+export interface Heartbeat {
+  sequence: number;
+  at: number;
+}
+export const Heartbeat: Codec<Heartbeat> = codec('gantry.v1.Heartbeat', gantry.v1.Heartbeat, () => ({ sequence: 0, at: 0 }));
+
+export interface StatusBatch {
+  /** Sequence of the last status in the batch; acknowledged when it is durable. */
+  sequence: number;
+  statuses: ContainerStatus[];
+  /** Containers of which nothing is left on the node: their assignment and status can go. */
+  removed: string[];
+}
+export const StatusBatch: Codec<StatusBatch> = codec('gantry.v1.StatusBatch', gantry.v1.StatusBatch, () => ({ sequence: 0, statuses: [], removed: [] }));
+
+export interface Report {
+  at: number;
+  /** Usage of the whole node. */
+  node: Usage | null;
+  /** Parallel arrays: ids[i] has usages[i]. */
+  ids: string[];
+  usages: Usage[];
+}
+export const Report: Codec<Report> = codec('gantry.v1.Report', gantry.v1.Report, () => ({ at: 0, node: null, ids: [], usages: [] }));
+
+export interface AssignmentsAck {
+  revision: number;
+}
+export const AssignmentsAck: Codec<AssignmentsAck> = codec('gantry.v1.AssignmentsAck', gantry.v1.AssignmentsAck, () => ({ revision: 0 }));
+
+export interface EndpointsAck {
+  version: number;
+}
+export const EndpointsAck: Codec<EndpointsAck> = codec('gantry.v1.EndpointsAck', gantry.v1.EndpointsAck, () => ({ version: 0 }));
+
+export interface Inventory {
+  images: NodeImage[];
+  request: number;
+}
+export const Inventory: Codec<Inventory> = codec('gantry.v1.Inventory', gantry.v1.Inventory, () => ({ images: [], request: 0 }));
+
+export interface ControlMessage {
+  welcome?: Welcome;
+  assignments?: Assignments;
+  statusAck?: StatusAck;
+  network?: NetworkMap;
+  endpoints?: EndpointMap;
+  command?: Command;
+  goodbye?: Goodbye;
+  pong?: Pong;
+}
+export const ControlMessage: Codec<ControlMessage> = codec('gantry.v1.ControlMessage', gantry.v1.ControlMessage, () => ({  }));
+
+export interface Welcome {
+  session: number;
+  subnet: string;
+  heartbeatUs: number;
+  reportUs: number;
+  clusterDomain: string;
+  clusterCidr: string;
+  now: number;
+}
+export const Welcome: Codec<Welcome> = codec('gantry.v1.Welcome', gantry.v1.Welcome, () => ({ session: 0, subnet: '', heartbeatUs: 0, reportUs: 0, clusterDomain: '', clusterCidr: '', now: 0 }));
+
+export interface Assignments {
+  revision: number;
+  /** The whole truth for this node: what is not in it must not run. Else changes only. */
+  snapshot: boolean;
+  upserts: Assignment[];
+  removals: string[];
+}
+export const Assignments: Codec<Assignments> = codec('gantry.v1.Assignments', gantry.v1.Assignments, () => ({ revision: 0, snapshot: false, upserts: [], removals: [] }));
+
+export interface StatusAck {
+  sequence: number;
+}
+export const StatusAck: Codec<StatusAck> = codec('gantry.v1.StatusAck', gantry.v1.StatusAck, () => ({ sequence: 0 }));
+
+export interface Pong {
+  sequence: number;
+}
+export const Pong: Codec<Pong> = codec('gantry.v1.Pong', gantry.v1.Pong, () => ({ sequence: 0 }));
+
+export interface Peer {
+  node: string;
+  address: string;
+  subnet: string;
+}
+export const Peer: Codec<Peer> = codec('gantry.v1.Peer', gantry.v1.Peer, () => ({ node: '', address: '', subnet: '' }));
+
+/** Nodes and their subnets; always complete. */
+export interface NetworkMap {
+  peers: Peer[];
+  version: number;
+}
+export const NetworkMap: Codec<NetworkMap> = codec('gantry.v1.NetworkMap', gantry.v1.NetworkMap, () => ({ peers: [], version: 0 }));
+
+export interface Endpoint {
+  containerId: string;
+  address: string;
+  node: string;
+  slot: number;
+}
+export const Endpoint: Codec<Endpoint> = codec('gantry.v1.Endpoint', gantry.v1.Endpoint, () => ({ containerId: '', address: '', node: '', slot: 0 }));
+
+export interface ServiceEndpoints {
+  key: ServiceKey | null;
+  endpoints: Endpoint[];
+  ports: Port[];
+  aliases: string[];
+  /** The service is gone. */
+  removed: boolean;
+}
+export const ServiceEndpoints: Codec<ServiceEndpoints> = codec('gantry.v1.ServiceEndpoints', gantry.v1.ServiceEndpoints, () => ({ key: null, endpoints: [], ports: [], aliases: [], removed: false }));
+
+export interface EndpointMap {
+  version: number;
+  /** Complete, else only the services named. */
+  snapshot: boolean;
+  services: ServiceEndpoints[];
+}
+export const EndpointMap: Codec<EndpointMap> = codec('gantry.v1.EndpointMap', gantry.v1.EndpointMap, () => ({ version: 0, snapshot: false, services: [] }));
+
+export interface Command {
+  /** Names the stream that the agent opens for it. */
+  stream: string;
+  logs?: LogCommand;
+  exec?: ExecCommand;
+  pull?: PullCommand;
+  inventory?: InventoryCommand;
+  /** Send a report at once, then each second for ten seconds. */
+  reportNow?: boolean;
+}
+export const Command: Codec<Command> = codec('gantry.v1.Command', gantry.v1.Command, () => ({ stream: '' }));
+
+export interface LogCommand {
+  containerId: string;
+  follow: boolean;
+  since: number;
+  until: number;
+  tail: number;
+}
+export const LogCommand: Codec<LogCommand> = codec('gantry.v1.LogCommand', gantry.v1.LogCommand, () => ({ containerId: '', follow: false, since: 0, until: 0, tail: 0 }));
+
+export interface ExecCommand {
+  containerId: string;
+  start: ExecStart | null;
+}
+export const ExecCommand: Codec<ExecCommand> = codec('gantry.v1.ExecCommand', gantry.v1.ExecCommand, () => ({ containerId: '', start: null }));
+
+export interface PullCommand {
+  reference: string;
+}
+export const PullCommand: Codec<PullCommand> = codec('gantry.v1.PullCommand', gantry.v1.PullCommand, () => ({ reference: '' }));
+
+export interface InventoryCommand {
+  request: number;
+}
+export const InventoryCommand: Codec<InventoryCommand> = codec('gantry.v1.InventoryCommand', gantry.v1.InventoryCommand, () => ({ request: 0 }));
+
+export interface Goodbye {
+  reason: string;
+  removed: boolean;
+}
+export const Goodbye: Codec<Goodbye> = codec('gantry.v1.Goodbye', gantry.v1.Goodbye, () => ({ reason: '', removed: false }));
+
+export interface GetFileRequest {
+  key: ServiceKey | null;
+  secret: boolean;
+  name: string;
+  digest: string;
+}
+export const GetFileRequest: Codec<GetFileRequest> = codec('gantry.v1.GetFileRequest', gantry.v1.GetFileRequest, () => ({ key: null, secret: false, name: '', digest: '' }));
+
+export interface GetFileResponse {
+  content: Uint8Array;
+}
+export const GetFileResponse: Codec<GetFileResponse> = codec('gantry.v1.GetFileResponse', gantry.v1.GetFileResponse, () => ({ content: new Uint8Array(0) }));
+
+export interface StreamControl {
+  cancel: boolean;
+}
+export const StreamControl: Codec<StreamControl> = codec('gantry.v1.StreamControl', gantry.v1.StreamControl, () => ({ cancel: false }));
+
+export interface LogStreamMessage {
+  /** On the first message. */
+  stream: string;
+  entries: LogEntry[];
+  error: string;
+}
+export const LogStreamMessage: Codec<LogStreamMessage> = codec('gantry.v1.LogStreamMessage', gantry.v1.LogStreamMessage, () => ({ stream: '', entries: [], error: '' }));
+
+export interface ExecStreamMessage {
+  stream: string;
+  output: ExecOutput | null;
+}
+export const ExecStreamMessage: Codec<ExecStreamMessage> = codec('gantry.v1.ExecStreamMessage', gantry.v1.ExecStreamMessage, () => ({ stream: '', output: null }));
+
+export interface PullStreamMessage {
+  stream: string;
+  progress: PullImageProgress | null;
+}
+export const PullStreamMessage: Codec<PullStreamMessage> = codec('gantry.v1.PullStreamMessage', gantry.v1.PullStreamMessage, () => ({ stream: '', progress: null }));
 

@@ -2,24 +2,6 @@
 import type { ServiceDescriptor } from '../src/service.ts';
 import * as m from './messages.ts';
 
-export const AgentsService = {
-  name: 'gantry.v1.Agents',
-  methods: {
-    /** The one call without a client certificate: a join token for a certificate. The agent has checked the server's CA against the token's pin before it sends the secret. */
-    enroll: { kind: 'unary', path: '/gantry.v1.Agents/Enroll', request: m.EnrollRequest, response: m.EnrollResponse },
-    /** A new certificate with the present one. */
-    renew: { kind: 'unary', path: '/gantry.v1.Agents/Renew', request: m.RenewRequest, response: m.EnrollResponse },
-    /** Held for the agent's life. One session a node: a newer one ends the older. */
-    session: { kind: 'bidi', path: '/gantry.v1.Agents/Session', request: m.AgentMessage, response: m.ControlMessage },
-    /** Content of configs and secrets bound to this node. */
-    getFile: { kind: 'unary', path: '/gantry.v1.Agents/GetFile', request: m.GetFileRequest, response: m.GetFileResponse },
-    /** Streams that the agent opens when a command asks for one; the first message names the stream. */
-    logStream: { kind: 'bidi', path: '/gantry.v1.Agents/LogStream', request: m.LogStreamMessage, response: m.StreamControl },
-    execStream: { kind: 'bidi', path: '/gantry.v1.Agents/ExecStream', request: m.ExecStreamMessage, response: m.ExecInput },
-    pullStream: { kind: 'clientStream', path: '/gantry.v1.Agents/PullStream', request: m.PullStreamMessage, response: m.StreamControl },
-  },
-} as const satisfies ServiceDescriptor;
-
 export const AppsService = {
   name: 'gantry.v1.Apps',
   methods: {
@@ -133,4 +115,22 @@ export const ClusterService = {
   },
 } as const satisfies ServiceDescriptor;
 
-export const allServices: readonly ServiceDescriptor[] = [AgentsService, AppsService, ServicesService, ContainersService, NodesService, EventsService, LogsService, ExecService, ImagesService, OperationsService, ClusterService];
+export const AgentsService = {
+  name: 'gantry.v1.Agents',
+  methods: {
+    /** The one call without a client certificate: a join token for a certificate. The agent has checked the server's CA against the token's pin before it sends the secret. */
+    enroll: { kind: 'unary', path: '/gantry.v1.Agents/Enroll', request: m.EnrollRequest, response: m.EnrollResponse },
+    /** A new certificate with the present one. */
+    renew: { kind: 'unary', path: '/gantry.v1.Agents/Renew', request: m.RenewRequest, response: m.EnrollResponse },
+    /** Held for the agent's life. One session a node: a newer one ends the older. */
+    session: { kind: 'bidi', path: '/gantry.v1.Agents/Session', request: m.AgentMessage, response: m.ControlMessage },
+    /** Content of configs and secrets bound to this node. */
+    getFile: { kind: 'unary', path: '/gantry.v1.Agents/GetFile', request: m.GetFileRequest, response: m.GetFileResponse },
+    /** Streams that the agent opens when a command asks for one; the first message names the stream. */
+    logStream: { kind: 'bidi', path: '/gantry.v1.Agents/LogStream', request: m.LogStreamMessage, response: m.StreamControl },
+    execStream: { kind: 'bidi', path: '/gantry.v1.Agents/ExecStream', request: m.ExecStreamMessage, response: m.ExecInput },
+    pullStream: { kind: 'clientStream', path: '/gantry.v1.Agents/PullStream', request: m.PullStreamMessage, response: m.StreamControl },
+  },
+} as const satisfies ServiceDescriptor;
+
+export const allServices: readonly ServiceDescriptor[] = [AppsService, ServicesService, ContainersService, NodesService, EventsService, LogsService, ExecService, ImagesService, OperationsService, ClusterService, AgentsService];

@@ -3362,12 +3362,185 @@ export const gantry = $root.gantry = (() => {
    return Preference;
   })();
 
+  v1.Affinity = (function() {
+
+   const Affinity = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+
+   Affinity.prototype.service = "";
+   Affinity.prototype.within = "";
+   Affinity.prototype.apart = false;
+   Affinity.prototype.required = false;
+
+   Affinity.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.service != null && $Object.hasOwnProperty.call(message, "service") && message.service !== "")
+     writer.uint32(10).string(message.service);
+    if (message.within != null && $Object.hasOwnProperty.call(message, "within") && message.within !== "")
+     writer.uint32(18).string(message.within);
+    if (message.apart != null && $Object.hasOwnProperty.call(message, "apart") && message.apart !== false)
+     writer.uint32(24).bool(message.apart);
+    if (message.required != null && $Object.hasOwnProperty.call(message, "required") && message.required !== false)
+     writer.uint32(32).bool(message.required);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+
+   Affinity.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message, value;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.gantry.v1.Affinity();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       if ((value = reader.stringVerify()).length)
+        message.service = value;
+       else
+        delete message.service;
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       if ((value = reader.stringVerify()).length)
+        message.within = value;
+       else
+        delete message.within;
+       continue;
+      }
+     case 3: {
+       if (wireType !== 0)
+        break;
+       if (value = reader.bool())
+        message.apart = value;
+       else
+        delete message.apart;
+       continue;
+      }
+     case 4: {
+       if (wireType !== 0)
+        break;
+       if (value = reader.bool())
+        message.required = value;
+       else
+        delete message.required;
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+
+   Affinity.fromObject = function (object, _depth) {
+    if (object instanceof $root.gantry.v1.Affinity)
+     return object;
+    if (!$util.isObject(object))
+     throw $TypeError(".gantry.v1.Affinity: object expected");
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    let message = new $root.gantry.v1.Affinity();
+    if (object.service != null)
+     if (typeof object.service !== "string" || object.service.length)
+      message.service = $String(object.service);
+    if (object.within != null)
+     if (typeof object.within !== "string" || object.within.length)
+      message.within = $String(object.within);
+    if (object.apart != null)
+     if (object.apart)
+      message.apart = $Boolean(object.apart);
+    if (object.required != null)
+     if (object.required)
+      message.required = $Boolean(object.required);
+    return message;
+   };
+
+   Affinity.toObject = function (message, options, _depth) {
+    if (!options)
+     options = {};
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    let object = {};
+    if (options.defaults) {
+     object.service = "";
+     object.within = "";
+     object.apart = false;
+     object.required = false;
+    }
+    if (message.service != null && $Object.hasOwnProperty.call(message, "service"))
+     object.service = message.service;
+    if (message.within != null && $Object.hasOwnProperty.call(message, "within"))
+     object.within = message.within;
+    if (message.apart != null && $Object.hasOwnProperty.call(message, "apart"))
+     object.apart = message.apart;
+    if (message.required != null && $Object.hasOwnProperty.call(message, "required"))
+     object.required = message.required;
+    return object;
+   };
+
+   Affinity.prototype.toJSON = function() {
+    return Affinity.toObject(this, $protobuf.util.toJSONOptions);
+   };
+
+   return Affinity;
+  })();
+
   v1.Placement = (function() {
 
    const Placement = function (properties) {
     this.constraints = [];
     this.preferences = [];
     this.tolerations = [];
+    this.affinities = [];
     if (properties)
      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
@@ -3379,6 +3552,7 @@ export const gantry = $root.gantry = (() => {
    Placement.prototype.maxReplicasPerNode = 0;
    Placement.prototype.strategy = 0;
    Placement.prototype.tolerations = $util.emptyArray;
+   Placement.prototype.affinities = $util.emptyArray;
 
    Placement.encode = function (message, writer, _depth) {
     if (!writer)
@@ -3400,6 +3574,9 @@ export const gantry = $root.gantry = (() => {
     if (message.tolerations != null && message.tolerations.length)
      for (let i = 0; i < message.tolerations.length; ++i)
       writer.uint32(42).string(message.tolerations[i]);
+    if (message.affinities != null && message.affinities.length)
+     for (let i = 0; i < message.affinities.length; ++i)
+      $root.gantry.v1.Affinity.encode(message.affinities[i], writer.uint32(50).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -3475,6 +3652,14 @@ export const gantry = $root.gantry = (() => {
        message.tolerations.push(reader.stringVerify());
        continue;
       }
+     case 6: {
+       if (wireType !== 2)
+        break;
+       if (!(message.affinities && message.affinities.length))
+        message.affinities = [];
+       message.affinities.push($root.gantry.v1.Affinity.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -3547,6 +3732,16 @@ export const gantry = $root.gantry = (() => {
      for (let i = 0; i < object.tolerations.length; ++i)
       message.tolerations[i] = $String(object.tolerations[i]);
     }
+    if (object.affinities) {
+     if (!$Array.isArray(object.affinities))
+      throw $TypeError(".gantry.v1.Placement.affinities: array expected");
+     message.affinities = $Array(object.affinities.length);
+     for (let i = 0; i < object.affinities.length; ++i) {
+      if (!$util.isObject(object.affinities[i]))
+       throw $TypeError(".gantry.v1.Placement.affinities: object expected");
+      message.affinities[i] = $root.gantry.v1.Affinity.fromObject(object.affinities[i], _depth + 1);
+     }
+    }
     return message;
    };
 
@@ -3562,6 +3757,7 @@ export const gantry = $root.gantry = (() => {
      object.constraints = [];
      object.preferences = [];
      object.tolerations = [];
+     object.affinities = [];
     }
     if (options.defaults) {
      object.maxReplicasPerNode = 0;
@@ -3585,6 +3781,11 @@ export const gantry = $root.gantry = (() => {
      object.tolerations = $Array(message.tolerations.length);
      for (let j = 0; j < message.tolerations.length; ++j)
       object.tolerations[j] = message.tolerations[j];
+    }
+    if (message.affinities && message.affinities.length) {
+     object.affinities = $Array(message.affinities.length);
+     for (let j = 0; j < message.affinities.length; ++j)
+      object.affinities[j] = $root.gantry.v1.Affinity.toObject(message.affinities[j], options, _depth + 1);
     }
     return object;
    };

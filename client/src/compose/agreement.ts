@@ -29,7 +29,7 @@ function checkNames({ spec, services, networks }: AppDraft, problems: Problems):
     }
   };
   for (const { item } of services) {
-    const { mounts, configs, secrets, dependsOn, networks: uses } = item.value;
+    const { mounts, configs, secrets, dependsOn, affinities, networks: uses } = item.value;
     const ofVolumes = mounts.filter(({ item: mount }) => mount.type === MountType.volume && mount.source !== '');
     check(
       'volume',
@@ -46,6 +46,10 @@ function checkNames({ spec, services, networks }: AppDraft, problems: Problems):
     check(
       'service',
       dependsOn.map(({ at, item: dependency }) => ({ at, item: dependency.service })),
+    );
+    check(
+      'service',
+      affinities.map(({ at, item: { service } }) => ({ at, item: service })).filter(({ item: other }) => !other.includes('/')),
     );
     check(
       'network',

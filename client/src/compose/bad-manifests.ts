@@ -232,6 +232,9 @@ const extensions: readonly BadManifest[] = [
   ['a readiness of two kinds', service('x-gantry: { readiness: { tcp: 80, exec: x } }'), '5:17', 'found tcp and exec'],
   ['a readiness at a stranger', service('x-gantry: { readiness: { http: "http://example.com:80/" } }'), '5:36', 'a URL of the container'],
   ['a readiness on no port', service('x-gantry: { readiness: { tcp: 0 } }'), '5:35', 'a port from 1 to 65535'],
+  ['an affinity to nothing', service('x-gantry: { affinity: [{ within: node.zone }] }'), '5:28', 'must have a service'],
+  ['an affinity to a stranger', service('x-gantry: { anti_affinity: [databse] }'), '5:33', 'cannot find service'],
+  ['an affinity within nonsense', service('x-gantry: { affinity: [{ service: a/b, within: rack }] }'), '5:52', 'a node attribute'],
   ['an unknown disconnect', service('x-gantry: { disconnect: maybe }'), '5:29', 'one of keep and stop'],
   ['a toleration of nonsense', service('x-gantry: { tolerations: ["a=b:maybe"] }'), '5:31', 'a taint as'],
 ];

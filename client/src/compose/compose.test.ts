@@ -353,6 +353,18 @@ test('restart takes the words of Compose', () => {
   expect(policy('on-failure:5')).toMatchObject({ condition: RestartPolicyCondition.on_failure, maxAttempts: 5 });
 });
 
+test('affinities are names, or say within what and whether they must hold', () => {
+  const { placement } = service(`
+x-gantry:
+  affinity: [shop/cache, { service: web, within: node.zone, required: true }]
+  anti_affinity: [{ service: web }]`);
+  expect(placement!.affinities).toEqual([
+    { service: 'shop/cache', within: '', apart: false, required: false },
+    { service: 'web', within: 'node.zone', apart: false, required: true },
+    { service: 'web', within: '', apart: true, required: false },
+  ]);
+});
+
 test('x-gantry says what Compose cannot', () => {
   const web = service(`
 x-gantry:

@@ -1,9 +1,9 @@
-import { Autoscale, PlacementStrategy, ServiceSpecDisconnect } from '@gantry/proto';
+import { Affinity, Autoscale, PlacementStrategy, ServiceSpecDisconnect } from '@gantry/proto';
 import { mostReplicas } from './deploy.ts';
 import { probe } from './probe.ts';
 import { io, network } from './resources.ts';
 import { duration, flag, oneOf, percent, text, whole } from './scalars.ts';
-import { list, mapping, mustHave, type Read } from './shape.ts';
+import { type Located, list, located, mapping, mustHave, type Read } from './shape.ts';
 import { refusedExtensionKeys } from './unsupported.ts';
 
 const autoscaleTable = mapping({
@@ -43,9 +43,40 @@ const toleration = text(
   /^[A-Za-z0-9][\w./-]*(=[\w./-]*)?(:(no[-_]schedule|prefer[-_]no[-_]schedule|no[-_]execute))?$/,
 );
 
+const otherService = text(
+  'a service, "cache" of this app or "shop/cache" of another one',
+  /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\/[a-z0-9]([a-z0-9-]*[a-z0-9])?)?$/,
+);
+const affinityTable = mapping({
+  service: otherService,
+  within: text('a node attribute such as node.zone or node.labels.rack', /^node\.[\w./-]+$/),
+  required: flag,
+});
+
+/** Services to be near to, or apart from: a name alone prefers the same node. */
+function affinities(apart: boolean): Read<Located<Affinity>[]> {
+  return located(
+    (value, context) => {
+      if (value.kind === 'scalar') {
+        const service = otherService(value, context);
+        return service === undefined ? undefined : Affinity.create({ service, apart });
+      }
+      const fields = affinityTable(value, context);
+      if (!fields) return undefined;
+      const { service, within = '', required = false } = fields.values;
+      if (!fields.has('service')) return mustHave(value, context, 'a service');
+      return service === undefined ? undefined : Affinity.create({ service, within, apart, required });
+    },
+    'services',
+    16,
+  );
+}
+
 /** `x-gantry` of a service: what Compose cannot say. */
 export const extension = mapping(
   {
+    affinity: affinities(false),
+    anti_affinity: affinities(true),
     autoscale,
     io,
     network,

@@ -1,4 +1,5 @@
 import {
+  type Affinity,
   ContainerSpec,
   type Dependency,
   type FileReference,
@@ -78,6 +79,7 @@ export interface ServiceDraft {
   readonly secrets: readonly Located<FileReference>[];
   readonly dependsOn: readonly Located<Dependency>[];
   readonly networks: readonly Located<NetworkUse>[];
+  readonly affinities: readonly Located<Affinity>[];
 }
 
 const defaultStopGraceUs = 10_000_000;
@@ -101,6 +103,7 @@ export const service: Read<ServiceDraft> = (value, context) => {
     secrets: values.secrets ?? [],
     dependsOn: values.depends_on ?? [],
     networks,
+    affinities: affinitiesOf(values),
   };
   const own = values['x-gantry']?.values;
   const spec = ServiceSpec.create({
@@ -225,6 +228,11 @@ function replicasOf(fields: ServiceFields, { problems }: Context): number {
   return everywhere ? 0 : (given ?? autoscale?.min ?? 1);
 }
 
+function affinitiesOf(values: ServiceValues): Located<Affinity>[] {
+  const own = values['x-gantry']?.values;
+  return [...(own?.affinity ?? []), ...(own?.anti_affinity ?? [])];
+}
+
 function placementOf(values: ServiceValues): Placement {
   const said = values.deploy?.values.placement?.values;
   const own = values['x-gantry']?.values;
@@ -234,6 +242,7 @@ function placementOf(values: ServiceValues): Placement {
     maxReplicasPerNode: said?.max_replicas_per_node ?? 0,
     strategy: own?.strategy ?? 0,
     tolerations: own?.tolerations ?? [],
+    affinities: affinitiesOf(values).map(({ item }) => item),
   });
 }
 

@@ -16,6 +16,7 @@ export const limits = {
   volumes: 100,
   words: 1000,
   listItems: 64,
+  affinities: 16,
   /** Encoded spec of one service: the record of each of its containers carries it. */
   serviceBytes: 256 * 1024,
 } as const;

@@ -1,4 +1,5 @@
 import {
+  Affinity,
   AppSpec,
   Autoscale,
   ContainerSpec,
@@ -110,6 +111,16 @@ const refused: readonly (readonly [string, AppSpec, RegExp])[] = [
     'a constraint on nothing that nodes have',
     withService({ placement: Placement.create({ constraints: ['node.rol == x'] }) }),
     /the attribute must be/,
+  ],
+  [
+    'an affinity to a stranger',
+    withService({ placement: Placement.create({ affinities: [Affinity.create({ service: 'stranger' })] }) }),
+    /affinities.*a service of the app/,
+  ],
+  [
+    'an affinity within no attribute',
+    withService({ placement: Placement.create({ affinities: [Affinity.create({ service: 'shop/cache', within: 'zone' })] }) }),
+    /within a node attribute/,
   ],
   [
     'a pattern that cannot be read',

@@ -4,6 +4,7 @@ import {
   type Autoscale,
   DependencyCondition,
   type FileSpec,
+  type Placement,
   PlacementStrategy,
   Resources,
   type RestartPolicy,
@@ -84,7 +85,7 @@ function validateService(service: ServiceSpec, app: AppSpec): ServiceSpec {
   requireCount(`${path}.aliases`, service.aliases, limits.listItems);
   for (const alias of service.aliases) requireName(`${path}.aliases`, alias);
   validatePorts(path, service);
-  validatePlacement(path, service);
+  validatePlacement(path, service, app);
   for (const [name, policy] of [
     ['update', service.update],
     ['rollback', service.rollback],
@@ -168,7 +169,7 @@ function requireDistinctNames(services: readonly ServiceSpec[]): void {
   }
 }
 
-function validatePlacement(path: string, service: ServiceSpec): void {
+function validatePlacement(path: string, service: ServiceSpec, app: AppSpec): void {
   const { placement } = service;
   if (!placement) return;
   requireWhole(`${path}.placement.maxReplicasPerNode`, placement.maxReplicasPerNode, limits.replicas);
@@ -181,8 +182,20 @@ function validatePlacement(path: string, service: ServiceSpec): void {
     requireText(`${path}.placement.constraints`, constraint, 1024);
     requireConstraint(`${path}.placement.constraints`, constraint);
   }
+  validateAffinities(`${path}.placement.affinities`, placement, app);
   for (const { spread } of placement.preferences) {
     if (!isAttribute(spread)) refuse(`${path}.placement.preferences`, 'a node attribute such as "node.labels.zone"', spread);
+  }
+}
+
+function validateAffinities(path: string, placement: Placement, app: AppSpec): void {
+  requireCount(path, placement.affinities, limits.affinities);
+  for (const { service, within } of placement.affinities) {
+    const names = service.split('/');
+    if (names.length > 2) refuse(path, 'a service of the namespace, "cache" or "shop/cache"', service);
+    for (const name of names) requireName(path, name);
+    if (names.length === 1 && !app.services.some(({ name }) => name === service)) refuse(path, 'a service of the app', service);
+    if (within !== '' && !isAttribute(within)) refuse(path, 'within a node attribute such as "node.zone"', within);
   }
 }
 

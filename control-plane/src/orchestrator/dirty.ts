@@ -8,6 +8,8 @@ export class DirtySet {
   readonly #dirty = new Set<string>();
   /** Services with containers that have no place. */
   readonly #pending = new Set<string>();
+  /** Of those, the ones whose place depends on where others are. */
+  readonly #drawn = new Set<string>();
   /** Services that wait for others of their app. */
   readonly #waiting = new Set<string>();
   readonly #timers = new Map<string, number>();
@@ -41,6 +43,8 @@ export class DirtySet {
   /** Notes what an evaluation waits for. */
   note(id: string, waits: { pending: boolean; waiting: boolean; untilUs: number }): void {
     put(this.#pending, id, waits.pending);
+    const affinities = this.#view.services.get(id)?.value.spec?.placement?.affinities ?? [];
+    put(this.#drawn, id, waits.pending && affinities.length > 0);
     put(this.#waiting, id, waits.waiting);
     if (Number.isFinite(waits.untilUs)) this.#timers.set(id, waits.untilUs);
     else this.#timers.delete(id);
@@ -79,6 +83,7 @@ export class DirtySet {
         const key = (change.value ?? change.previous)?.key;
         if (key) this.#markWithDependents(serviceId(key));
         if (!change.value) this.#markPending();
+        else if (!change.previous) for (const id of this.#drawn) this.mark(id);
         return;
       }
       case 'statuses': {

@@ -1,4 +1,5 @@
 import {
+  Affinity,
   AssignmentDesired,
   ContainerSpec,
   ContainerState,
@@ -36,6 +37,17 @@ const nodes = (name: string) => [...new Set(cluster.running(name).map(({ node })
 const images = (name: string) => [...new Set(cluster.running(name).map(({ spec }) => spec?.container?.image ?? ''))].sort();
 
 describe('replicated services', () => {
+  test('one that must be near another is placed as soon as the other is', async () => {
+    const affinities = [Affinity.create({ service: 'cache', required: true })];
+    await cluster.apply('web', { replicas: 2, placement: Placement.create({ affinities }) });
+    await cluster.settle();
+    expect(slots('web')).toEqual([]);
+    await cluster.apply('cache', { replicas: 1 });
+    await cluster.settle();
+    expect(nodes('web')).toEqual(nodes('cache'));
+    expect(slots('web')).toEqual([1, 2]);
+  });
+
   test('every slot gets one container, spread over the nodes', async () => {
     await cluster.apply('web', { replicas: 3 });
     await cluster.settle();

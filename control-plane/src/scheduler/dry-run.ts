@@ -1,6 +1,7 @@
 import { MountType, NodeCapacity, PlannedPlacement, type ServiceKey, type ServiceSpec } from '@gantry/proto';
 import { isGlobal } from '../cluster/container.ts';
 import { type ClusterView, serviceId } from '../cluster/view.ts';
+import type { ApartIndex } from './apart-index.ts';
 import { type DemandContext, demandOf } from './demand.ts';
 import { type Amounts, dimensions, resourcesOf } from './dimensions.ts';
 import { Engine } from './engine.ts';
@@ -28,6 +29,8 @@ export interface DryRunInput {
   readonly view: ClusterView;
   /** A copy that may be changed. */
   readonly table: NodeTable;
+  /** Who keeps apart from whom; may be changed as well. */
+  readonly apart: ApartIndex;
   readonly strategy: Strategy;
   readonly nowUs: number;
 }
@@ -41,6 +44,7 @@ export function planPlacements(input: DryRunInput, services: readonly DryService
   const { table, strategy } = input;
   const before = reservedByNode(table);
   for (const { key, frees } of services) for (const id of frees) table.release(serviceId(key), id);
+  for (const { key, spec } of services) input.apart.set(serviceId(key), spec);
   const engine = new Engine(table, { strategy });
   const bound = new Map<string, string>();
   const placements = services
@@ -76,7 +80,11 @@ function warningsOf(table: NodeTable): string[] {
   return [...table.nodes()].length === 0 ? ['there is no node yet'] : out.sort();
 }
 
-function planGlobal({ table, view, strategy, nowUs }: DryRunInput, engine: Engine, { key, spec, frees }: DryService): PlannedPlacement[] {
+function planGlobal(
+  { table, apart, view, strategy, nowUs }: DryRunInput,
+  engine: Engine,
+  { key, spec, frees }: DryService,
+): PlannedPlacement[] {
   const id = serviceId(key);
   const gone = new Set(frees);
   const kept = [...view.assignmentsOf(id).values()].filter(({ value }) => !gone.has(value.id));
@@ -85,7 +93,7 @@ function planGlobal({ table, view, strategy, nowUs }: DryRunInput, engine: Engin
     .eligibleNodes(demandOf(spec))
     .filter((node) => !has.has(node))
     .map((node) => {
-      const demand = demandOf(spec, { pin: { node, reason: "the slot's place" } });
+      const demand = demandOf(spec, { service: id, keptApart: apart.from(id), pin: { node, reason: "the slot's place" } });
       const { placed } = engine.place({ service: id, demand, ids: [`${id} ${node}`], scores: true });
       if (placed[0]) return PlannedPlacement.create({ service: key.service, node, scores: placed[0].scores });
       return PlannedPlacement.create({
@@ -102,7 +110,7 @@ function planSlots(input: DryRunInput, engine: Engine, { key, spec, slots }: Dry
     .map(({ source }) => `${key.namespace}/${key.app}/${source}`);
   const planned: PlannedPlacement[] = [];
   const run = (wanted: readonly number[], context: DemandContext): void => {
-    const demand = demandOf(spec, context);
+    const demand = demandOf(spec, { ...context, service: id, keptApart: input.apart.from(id) });
     const { placed, refused } = engine.place({
       service: id,
       demand,

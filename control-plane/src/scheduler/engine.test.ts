@@ -44,6 +44,15 @@ const anyDemand: fc.Arbitrary<Demand> = fc
     constraint: fc.constantFrom(undefined, 'node.labels.disk == ssd', 'node.labels.zone != b', 'node.name != n1'),
     tolerations: fc.constantFrom([], ['dedicated']),
     preferences: fc.constantFrom([], ['node.labels.zone'], ['node.labels.zone', 'node.labels.disk']),
+    affinities: fc.array(
+      fc.record({
+        service: fc.constantFrom('s1', 's2', 's3'),
+        within: fc.constantFrom('node.name', 'node.labels.zone', 'node.labels.disk'),
+        apart: fc.boolean(),
+        required: fc.boolean(),
+      }),
+      { maxLength: 2 },
+    ),
     maxPerNode: fc.constantFrom(0, 0, 1, 2),
     strategy: fc.constantFrom(undefined, 'binpack' as const, 'spread' as const),
     replicas: fc.integer({ min: 1, max: 6 }),

@@ -1,4 +1,5 @@
 import type { NodeScore } from '@gantry/proto';
+import { Domains, Proximity } from './affinity.ts';
 import { attributeFilters, type Eligibility, eligibilityKey, findEligible, isAvoided } from './filters.ts';
 import type { NodeTable } from './node-table.ts';
 import type { Demand, Placed, PlacementRequest, PlacementResult, Strategy } from './ports.ts';
@@ -29,10 +30,12 @@ export class Engine {
   /** An index of its own pays from the second request on; the first of a class takes this one. */
   #scratch: ScoreIndex | undefined;
   readonly #seenOnce = new Set<string>();
+  readonly #domains: Domains;
 
   constructor(table: NodeTable, options: EngineOptions = {}) {
     this.#table = table;
     this.#strategy = options.strategy ?? 'binpack';
+    this.#domains = new Domains(table);
   }
 
   /** Strategy that a demand is placed by. */
@@ -48,19 +51,32 @@ export class Engine {
     const index = this.#indexFor(demand);
     const copies = table.copies(service);
     const crashesOn = rowsOf(table, request.crashes);
-    const touched = new Set([...copies.keys(), ...crashesOn.keys()]);
+    const proximity = this.#proximity(request);
+    const touched = new Set([...copies.keys(), ...crashesOn.keys(), ...(proximity?.rows() ?? [])]);
     const counts = new Int32Array(index.prefixCount);
-    for (const row of touched) index.set(row, index.adjusted(row, demand, copies.get(row) ?? 0, crashesOn.get(row) ?? 0));
+    const rescore = (row: number): void => {
+      const nearness = proximity?.score(row) ?? 0;
+      // asked for anew: the map of a service that had nothing is another one after its first container
+      const here = table.copies(service).get(row) ?? 0;
+      index.set(row, index.adjusted(row, demand, here, crashesOn.get(row) ?? 0, nearness));
+    };
+    for (const row of touched) rescore(row);
     if (counts.length > 0) for (const [row, count] of copies) countUp(counts, index.prefixesOf(row), count);
     const placed: Placed[] = [];
     for (const id of ids) {
       const row = index.best(counts);
       if (row < 0) break;
-      const scores = request.scores ? this.#scores(index, counts, row, request, crashesOn) : unscored;
+      const scores = request.scores ? this.#scores(index, counts, row, request, { crashesOn, proximity }) : unscored;
       const here = table.chargeRow(service, id, row, demand.needs);
       placed.push({ id, node: table.node(row)!.name, scores });
       if (here === 1) touched.add(row);
-      index.set(row, index.adjusted(row, demand, here, crashesOn.get(row) ?? 0));
+      if (proximity) {
+        for (const other of proximity.placed(row)) {
+          touched.add(other);
+          rescore(other);
+        }
+        rescore(row);
+      } else index.set(row, index.adjusted(row, demand, here, crashesOn.get(row) ?? 0));
       if (counts.length > 0) countUp(counts, index.prefixesOf(row), 1);
     }
     for (const row of touched) index.reset(row);
@@ -77,7 +93,9 @@ export class Engine {
   }
 
   /** One node can take them: no index, only that node is looked at. */
-  #placePinned({ demand, ids, service, scores }: PlacementRequest, name: string): PlacementResult {
+  #placePinned(request: PlacementRequest, name: string): PlacementResult {
+    const { demand, ids, service, scores } = request;
+    const proximity = this.#proximity(request);
     const table = this.#table;
     const row = table.rowOf(name);
     const node = row === undefined ? undefined : table.node(row);
@@ -86,13 +104,21 @@ export class Engine {
     for (const id of ids) {
       const copies = table.copies(service).get(row) ?? 0;
       if (demand.maxPerNode > 0 && copies >= demand.maxPerNode) break;
+      if (proximity?.broken(row)) break;
       if (fitScore(table, row, demand, this.strategyOf(demand)) === impossible) break;
-      const adjustment = { copies, crashes: 0, avoided: isAvoided(node, demand) };
+      const adjustment = { copies, crashes: 0, avoided: isAvoided(node, demand), ...proximity?.values(row) };
       const explained = scores ? [explainScore(table, row, demand, this.strategyOf(demand), adjustment)] : [];
       table.chargeRow(service, id, row, demand.needs);
+      proximity?.placed(row);
       placed.push({ id, node: name, scores: explained });
     }
     return { placed, refused: ids.slice(placed.length) };
+  }
+
+  #proximity({ demand, service }: PlacementRequest): Proximity | undefined {
+    return demand.affinities === undefined || demand.affinities.length === 0
+      ? undefined
+      : new Proximity(this.#table, service, demand.affinities, this.#domains);
   }
 
   /** The winner's score with its parts, then those of the two that came next. */
@@ -101,7 +127,7 @@ export class Engine {
     counts: Int32Array,
     winner: number,
     request: PlacementRequest,
-    crashesOn: ReadonlyMap<number, number>,
+    { crashesOn, proximity }: { crashesOn: ReadonlyMap<number, number>; proximity: Proximity | undefined },
   ): NodeScore[] {
     const { demand, service } = request;
     const copies = this.#table.copies(service);
@@ -116,6 +142,7 @@ export class Engine {
         copies: copies.get(row) ?? 0,
         crashes: crashesOn.get(row) ?? 0,
         avoided: index.avoided(row),
+        ...proximity?.values(row),
       }),
     );
   }

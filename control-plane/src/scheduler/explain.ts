@@ -1,4 +1,6 @@
 import { type FilterCount, type NearMiss, Refusal, type Shortfall } from '@gantry/proto';
+import { attributeOf } from '../cluster/constraint.ts';
+import { describeAffinity, Proximity } from './affinity.ts';
 import { type Amounts, dimensions, formatAmount } from './dimensions.ts';
 import { attributeFilters, type Filter } from './filters.ts';
 import type { NodeTable } from './node-table.ts';
@@ -74,6 +76,16 @@ function stagesOf(table: NodeTable, { demand, service }: RefusedRequest): Stage[
       explain: (row) => `${copies.get(row) ?? 0} of the service there`,
     });
   }
+  for (const affinity of (demand.affinities ?? []).filter(({ required }) => required)) {
+    const proximity = new Proximity(table, service, [affinity]);
+    const need = describeAffinity(affinity);
+    stages.push({
+      name: affinity.apart ? 'anti-affinity' : 'affinity',
+      need,
+      check: (row) => proximity.broken(row) === undefined,
+      explain: (row) => `${affinity.within} is ${attributeOf(table.node(row)!, affinity.within) ?? 'not set'}`,
+    });
+  }
   for (const [dimension, name] of dimensions.entries()) {
     const need = demand.needs[dimension]!;
     if (need === 0) continue;
@@ -131,13 +143,13 @@ function nearestByFilters(table: NodeTable, last: { stage: Stage; before: number
 
 function messageOf(
   table: NodeTable,
-  { demand }: RefusedRequest,
+  { demand, service }: RefusedRequest,
   nodes: number,
   last: { stage: Stage; before: number[] } | undefined,
   nearest: readonly NearMiss[],
 ): string {
   if (nodes === 0) return 'there is no node yet';
-  if (demand.pin) return pinnedMessage(table, demand, demand.pin);
+  if (demand.pin) return pinnedMessage(table, service, demand, demand.pin);
   const count = nodes === 1 ? '1 node' : `${nodes} nodes`;
   if (!last) return `no node has room for all of it: ${count}`;
   const { stage, before } = last;
@@ -152,12 +164,14 @@ function messageOf(
   return `no node has ${stage.need} free: ${among}, most free ${table.node(best)!.name} with ${free}`;
 }
 
-function pinnedMessage(table: NodeTable, demand: Demand, pin: NonNullable<Demand['pin']>): string {
+function pinnedMessage(table: NodeTable, service: string, demand: Demand, pin: NonNullable<Demand['pin']>): string {
   const row = table.rowOf(pin.node);
   const where = `${pin.reason} is on ${pin.node}`;
   if (row === undefined) return `${where}, which is not there`;
   const failed = attributeFilters(demand).find((filter) => !filter.check(table.node(row)!));
   if (failed) return `${where}, which does not pass "${failed.need}": ${failed.explain(table.node(row)!)}`;
+  const broken = new Proximity(table, service, demand.affinities).broken(row);
+  if (broken) return `${where}, which is not ${describeAffinity(broken)}`;
   const shortfalls = shortfallsOf(table, row, demand.needs);
   if (shortfalls.length === 0) return `${where}, which has as many of the service as it may have`;
   return `${where}, which has no room: ${shortfalls.map((short) => `${short.dimension} ${describeShort(short)}`).join(', ')}`;

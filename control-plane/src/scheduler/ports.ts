@@ -16,6 +16,18 @@ export interface SchedulerNode extends NodeAttributes {
   readonly capacity: Amounts;
 }
 
+/** Where a service's containers go by where another's are. */
+export interface ServiceAffinity {
+  /** "namespace/app/service" of the other one; may be the service itself. */
+  readonly service: string;
+  /** Nodes with the same value of this attribute count as one place. */
+  readonly within: string;
+  /** Not where the other is, instead of only there. */
+  readonly apart: boolean;
+  /** No other place will do; else it weighs in the score. */
+  readonly required: boolean;
+}
+
 /** What one container of a service asks for; equal for all its replicas of one revision. */
 export interface Demand {
   readonly needs: Amounts;
@@ -23,6 +35,8 @@ export interface Demand {
   readonly tolerations: readonly string[];
   /** Attributes to spread over, most important first. */
   readonly preferences: readonly string[];
+  /** Joined by AND as far as they are required. Default none. */
+  readonly affinities?: readonly ServiceAffinity[];
   /** 0: any number. */
   readonly maxPerNode: number;
   /** Undefined: as the cluster does. */

@@ -1,5 +1,6 @@
 import { ManualClock } from '@gantry/common';
 import {
+  Affinity,
   Assignment,
   AssignmentDesired,
   ContainerSpec,
@@ -11,6 +12,7 @@ import {
   NodeSettings,
   NodeSettingsAvailability,
   Placement,
+  Service,
   type ServiceSpec,
   ServiceSpecMode,
   TaintEffect,
@@ -165,6 +167,26 @@ describe('dry run', () => {
         .placements.map(({ node: where }) => where)
         .sort(),
     ).toEqual(['n1', 'n2']);
+  });
+
+  test('who wants to be alone keeps the other away, whichever is planned or placed first', async () => {
+    const apart = Affinity.create({ service: 'web', apart: true, required: true });
+    const alone = { placement: Placement.create({ affinities: [apart] }), priority: -1 };
+    const planned = scheduler.plan([service({}, [1]), { ...service(alone, [1]), key: { ...web, service: 'db' } }]).placements;
+    expect(planned.map(({ node: where }) => where !== '')).toEqual([true, true]);
+    expect(planned[0]!.node).not.toBe(planned[1]!.node);
+    const db = { ...web, service: 'db' };
+    await write(put(keys.service(db), Service.encode(Service.create({ key: db, spec: spec(alone) }))), container('d', 'n1', { key: db }));
+    expect(scheduler.plan([service({}, [1, 2])]).placements.map(({ node: where }) => where)).toEqual(['n2', 'n2']);
+    await write({ kind: 'delete', key: keys.service(db) });
+    expect(new Set(scheduler.plan([service({}, [1, 2])]).placements.map(({ node: where }) => where)).size).toBe(2);
+  });
+
+  test('a required affinity that nothing holds is refused by name, and preferring it would help', () => {
+    const near = Affinity.create({ service: 'cache', within: 'node.zone', required: true });
+    const [first] = scheduler.plan([service({ placement: Placement.create({ affinities: [near] }) }, [1])]).placements;
+    expect(first!.refusal!.message).toContain('no node passes "near shop/cache, in the same node.zone"');
+    expect(first!.refusal!.suggestions).toContain('prefer "near shop/cache, in the same node.zone" instead of requiring it');
   });
 
   test('global services get the nodes that have none yet', async () => {

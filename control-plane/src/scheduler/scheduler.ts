@@ -14,6 +14,7 @@ import {
 import { satisfies } from '../cluster/constraint.ts';
 import type { Change, ClusterView } from '../cluster/view.ts';
 import { serviceId } from '../cluster/view.ts';
+import { ApartIndex } from './apart-index.ts';
 import { type DemandContext, demandOf } from './demand.ts';
 import { type Amounts, amountsOf } from './dimensions.ts';
 import { type DryRun, type DryService, planPlacements } from './dry-run.ts';
@@ -63,6 +64,7 @@ export class ClusterScheduler {
   readonly #table: NodeTable;
   readonly #engine: Engine;
   readonly #strategy: Strategy;
+  readonly #apart = new ApartIndex();
 
   constructor(options: SchedulerOptions) {
     const { view, clock, strategy = 'binpack', seed = 0, signal } = options;
@@ -73,6 +75,7 @@ export class ClusterScheduler {
     this.#engine = new Engine(this.#table, { strategy });
     for (const name of view.nodes.keys()) this.#followNode(name);
     for (const { value } of view.assignments.values()) this.#followContainer(value);
+    for (const [id, { value }] of view.services) this.#apart.set(id, value.spec);
     const unfollow = view.onChange((changes) => this.#follow(changes));
     signal.addEventListener('abort', unfollow, { once: true });
   }
@@ -82,7 +85,13 @@ export class ClusterScheduler {
    * @throws GantryError invalidArgument when a constraint cannot be read.
    */
   plan(services: readonly DryService[]): DryRun {
-    const input = { view: this.#view, table: this.#table.clone(), strategy: this.#strategy, nowUs: this.#clock.nowUs() };
+    const input = {
+      view: this.#view,
+      table: this.#table.clone(),
+      apart: this.#apart.clone(),
+      strategy: this.#strategy,
+      nowUs: this.#clock.nowUs(),
+    };
     return planPlacements(input, services);
   }
 
@@ -92,7 +101,7 @@ export class ClusterScheduler {
    */
   place(wanted: Wanted): Outcome {
     const { service, spec, replicas, ids, pin, crashes, scores } = wanted;
-    const demand = demandOf(spec, { replicas, ...(pin && { pin }) });
+    const demand = demandOf(spec, { service, keptApart: this.#apart.from(service), replicas, ...(pin && { pin }) });
     const { placed, refused } = this.#engine.place({ service, demand, ids, ...(crashes && { crashes }), scores: scores ?? false });
     const explain = (sinceUs: number): Refusal =>
       explainRefusal(this.#table, { service, demand, missing: refused.length, sinceUs, strategy: this.#strategy });
@@ -125,6 +134,7 @@ export class ClusterScheduler {
     for (const change of changes) {
       const { collection, id } = change;
       if (collection === 'nodes' || collection === 'machines') this.#followNode(id);
+      else if (collection === 'services') this.#apart.set(id, change.value?.spec);
       else if (collection === 'assignments') this.#followContainer(change.value ?? change.previous);
       else if (collection === 'statuses') this.#followContainer(this.#view.assignments.get(id)?.value);
       else if (collection === 'gateways') for (const name of this.#view.nodes.keys()) this.#followNode(name);

@@ -111,12 +111,13 @@ export class ScoreIndex {
     this.set(row, this.adjusted(row, this.#demand, 0, 0));
   }
 
-  /** A row's score for a service with containers and crashes there. */
-  adjusted(row: number, demand: Demand, copies: number, crashes: number): number {
+  /** A row's score for a service with containers and crashes there. @param nearness what its affinities add. */
+  adjusted(row: number, demand: Demand, copies: number, crashes: number, nearness = 0): number {
     if (this.#eligible.rows[row] !== 1 || (demand.maxPerNode > 0 && copies >= demand.maxPerNode)) return impossible;
     const fit = fitScore(this.#table, row, demand, this.#strategy);
     return (
       fit +
+      nearness +
       adjustmentScore({ copies, crashes, avoided: this.#eligible.avoided[row] === 1 }, demand) +
       this.#table.cells[row * stride + tieAt]!
     );

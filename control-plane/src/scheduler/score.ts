@@ -7,7 +7,7 @@ import type { Demand, Strategy } from './ports.ts';
  * Weights of the parts. Stranding weighs less than a third of fit, so that filling a node further always raises its score:
  * a full third would make nodes of which one dimension is used look worse than empty ones.
  */
-export const weights = { fit: 1, stranding: -0.25, siblings: -0.5, crashes: -0.5, taints: -0.5 } as const;
+export const weights = { fit: 1, stranding: -0.25, siblings: -0.5, crashes: -0.5, taints: -0.5, near: 0.5, apart: -0.5 } as const;
 
 /** Crashes on a node of late that weigh as much as any more of them. */
 const crashesAtMost = 3;
@@ -17,6 +17,9 @@ export interface Adjustment {
   readonly copies: number;
   readonly crashes: number;
   readonly avoided: boolean;
+  /** Preferred affinities that hold, and preferred anti-affinities that do not, as shares. Default none. */
+  readonly near?: number;
+  readonly apart?: number;
 }
 
 /** Score of a node that cannot take the container. */
@@ -77,6 +80,8 @@ export function explainScore(table: NodeTable, row: number, demand: Demand, stra
     { name: 'siblings', weight: weights.siblings, value: values.siblings },
     { name: 'crashes', weight: weights.crashes, value: values.crashes },
     { name: 'taints', weight: weights.taints, value: values.avoided },
+    { name: 'near', weight: weights.near, value: adjustment.near ?? 0 },
+    { name: 'apart', weight: weights.apart, value: adjustment.apart ?? 0 },
   ].filter(({ name, value }) => value !== 0 || name === 'fit' || name === 'room');
   return { node: table.node(row)?.name ?? '', score: parts.reduce((total, part) => total + part.weight * part.value, 0), parts };
 }

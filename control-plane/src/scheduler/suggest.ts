@@ -1,4 +1,5 @@
 import { type Taint, TaintEffect } from '@gantry/proto';
+import { describeAffinity } from './affinity.ts';
 import { type Amounts, type Dimension, dimensions, formatAmount } from './dimensions.ts';
 import { Engine } from './engine.ts';
 import { attributeFilters, findEligible } from './filters.ts';
@@ -37,6 +38,7 @@ export function suggest(table: NodeTable, wish: Wish): string[] {
     ...lowerOne(table, wish),
     ...fewer(table, wish),
     ...withoutConstraint(wish),
+    ...withoutAffinity(wish),
     ...tolerating(table, wish),
     ...uncordoned(table, wish),
     ...morePerNode(table, wish),
@@ -157,6 +159,14 @@ function* withoutConstraint({ demand }: Wish): Iterable<Candidate> {
   for (const constraint of demand.constraints) {
     const constraints = demand.constraints.filter((other) => other !== constraint);
     yield { text: `remove the constraint "${constraint.text}"`, cost: 0.7, demand: { ...demand, constraints } };
+  }
+}
+
+function* withoutAffinity({ demand }: Wish): Iterable<Candidate> {
+  const { affinities: all = [] } = demand;
+  for (const affinity of all.filter(({ required }) => required)) {
+    const affinities = all.map((other) => (other === affinity ? { ...other, required: false } : other));
+    yield { text: `prefer "${describeAffinity(affinity)}" instead of requiring it`, cost: 0.4, demand: { ...demand, affinities } };
   }
 }
 

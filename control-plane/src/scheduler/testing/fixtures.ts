@@ -25,6 +25,7 @@ export function demand(init: Partial<Demand> = {}): Demand {
     constraints: [],
     tolerations: [],
     preferences: [],
+    affinities: [],
     maxPerNode: 0,
     strategy: undefined,
     pin: undefined,

@@ -1,6 +1,6 @@
 import { TaintEffect } from '@gantry/proto';
-import { satisfies } from '../../cluster/constraint.ts';
-import type { Demand, SchedulerNode, Strategy } from '../ports.ts';
+import { attributeOf, satisfies } from '../../cluster/constraint.ts';
+import type { Demand, SchedulerNode, ServiceAffinity, Strategy } from '../ports.ts';
 import { tieBreak } from '../tie.ts';
 
 /** A cluster as plain records, placed on by looking at every node each time: slow and plain, to check the engine by. */
@@ -55,7 +55,13 @@ export class Oracle {
     const siblings = Math.min(1, this.copies(node.name, service) / Math.max(1, demand.replicas));
     const crashed = Math.min(1, (crashes.get(node.name) ?? 0) / 3);
     const avoided = node.taints.some((taint) => taint.effect === TaintEffect.prefer_no_schedule && !demand.tolerations.includes(taint.key));
-    return fit - 0.25 * stranded - 0.5 * siblings - 0.5 * crashed - (avoided ? 0.5 : 0) + tieBreak(this.#seed, node.name);
+    const soft = (demand.affinities ?? []).filter(({ required }) => !required);
+    const share = (apart: boolean): number => {
+      const rules = soft.filter((rule) => rule.apart === apart);
+      return rules.filter((rule) => this.#together(rule, node)).length / Math.max(1, rules.length);
+    };
+    const affinity = 0.5 * share(false) - 0.5 * share(true);
+    return affinity + fit - 0.25 * stranded - 0.5 * siblings - 0.5 * crashed - (avoided ? 0.5 : 0) + tieBreak(this.#seed, node.name);
   }
 
   #allowed(node: SchedulerNode, service: string, demand: Demand): boolean {
@@ -65,11 +71,24 @@ export class Oracle {
     if (!demand.constraints.every((constraint) => satisfies(constraint, node))) return false;
     if (demand.pin && demand.pin.node !== node.name) return false;
     if (demand.maxPerNode > 0 && this.copies(node.name, service) >= demand.maxPerNode) return false;
+    if (demand.affinities?.some((affinity) => affinity.required && !this.#holds(affinity, node, service))) return false;
     return demand.needs.every((need, dimension) => {
       const capacity = node.capacity[dimension]!;
       if (need === 0 || (dimension > 3 && capacity === 0)) return true;
       return this.used(node.name, dimension) + need <= capacity;
     });
+  }
+
+  /** Whether a container of the other service is in the node's domain. */
+  #together({ service, within }: ServiceAffinity, node: SchedulerNode): boolean {
+    const value = attributeOf(node, within);
+    return value !== undefined && this.nodes.some((other) => attributeOf(other, within) === value && this.copies(other.name, service) > 0);
+  }
+
+  #holds(rule: ServiceAffinity, node: SchedulerNode, service: string): boolean {
+    if (rule.apart) return !this.#together(rule, node);
+    const first = rule.service === service && !this.nodes.some((other) => this.#together(rule, other));
+    return first ? attributeOf(node, rule.within) !== undefined : this.#together(rule, node);
   }
 
   #inDomain(node: SchedulerNode, service: string, attributes: readonly string[]): number {
