@@ -10,10 +10,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct arena arena = {.limit = (size_t)16 << 20};
+	struct arena arena = { .limit = (size_t)16 << 20 };
 	struct err err = ERR_INIT;
 	struct seccomp_filter filter;
-	struct cg_plan v1 = {.arena = &arena}, v2 = {.arena = &arena};
+	struct cg_plan v1 = { .arena = &arena }, v2 = { .arena = &arena };
 	struct spec spec;
 
 	if (spec_parse(&arena, (const char *)data, size, &spec, &err) == 0) {

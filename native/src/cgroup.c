@@ -14,9 +14,10 @@
 #include "sys.h"
 #include "text.h"
 
-static const char *const names[CG_COUNT] = {
-    "cpu",     "cpuacct", "cpuset",   "memory", "devices",    "freezer", "blkio",  "pids",
-    "hugetlb", "net_cls", "net_prio", "rdma",	"perf_event", "systemd", "unified"};
+static const char *const names[CG_COUNT] = { "cpu",	   "cpuacct", "cpuset",	  "memory",
+					     "devices",	   "freezer", "blkio",	  "pids",
+					     "hugetlb",	   "net_cls", "net_prio", "rdma",
+					     "perf_event", "systemd", "unified" };
 
 static int check_path(const char *path, struct err *err)
 {
@@ -51,7 +52,8 @@ static int add_dir(struct cgroup *cg, int fd, enum cg_ctrl ctrl)
 		}
 	cg->at[ctrl] = (signed char)cg->count;
 	cg->dirs[cg->count++] = (struct cgroup_dir){
-	    .mount_fd = fd, .fd = FD_NONE, .device = st.st_dev, .name = names[ctrl]};
+		.mount_fd = fd, .fd = FD_NONE, .device = st.st_dev, .name = names[ctrl]
+	};
 	return 0;
 }
 
@@ -64,7 +66,7 @@ static void detect_v1(struct cgroup *cg, int base)
 		 */
 		bool wanted = c != CG_SYSTEMD || access("/run/systemd/system", F_OK) == 0;
 		int fd =
-		    wanted ? openat(base, names[c], O_PATH | O_DIRECTORY | O_CLOEXEC) : FD_NONE;
+			wanted ? openat(base, names[c], O_PATH | O_DIRECTORY | O_CLOEXEC) : FD_NONE;
 		struct statfs fs;
 
 		if (fd < 0)
@@ -80,7 +82,7 @@ int cgroup_new(const char *path, struct cgroup **ret, struct err *err)
 {
 	_cleanup_close_ int base = open("/sys/fs/cgroup", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_cgroup_ struct cgroup *cg = calloc(1, sizeof(*cg));
-	struct statfs fs = {0};
+	struct statfs fs = { 0 };
 	int r = check_path(path, err);
 
 	if (r < 0)
@@ -125,7 +127,7 @@ int cgroup_fd(const struct cgroup *cg, enum cg_ctrl ctrl)
  * container get clone_children, so that the kernel fills the container's own. */
 static int init_cpuset(int parent, int child, bool is_parent)
 {
-	static const char *const files[] = {"cpuset.cpus", "cpuset.mems"};
+	static const char *const files[] = { "cpuset.cpus", "cpuset.mems" };
 
 	for (int i = 0; i < 2; i++) {
 		_cleanup_free_ char *have = NULL, *above = NULL;
@@ -150,8 +152,8 @@ static int init_cpuset(int parent, int child, bool is_parent)
  * be passed on (processes in a group between) is no error here: the limit that needs it will be. */
 static void pass_controllers(int fd)
 {
-	static const char *const wanted[] = {"cpuset",	"cpu",	"io",  "memory",
-					     "hugetlb", "pids", "rdma"};
+	static const char *const wanted[] = { "cpuset",	 "cpu",	 "io",	"memory",
+					      "hugetlb", "pids", "rdma" };
 	_cleanup_free_ char *have = NULL, *passed = NULL;
 	char all[128] = "", one[16];
 
@@ -242,7 +244,9 @@ int cgroup_create(struct cgroup *cg, struct err *err)
 
 		if (r < 0)
 			return r;
-		r = make_dir(cg, d);
+		/* A neighbour whose creation failed may just have removed the empty parent. */
+		for (int tries = 0; (r = make_dir(cg, d)) == -ENOENT && tries < 5; tries++)
+			;
 		if (r == -EEXIST)
 			return err_set(err, r, "cgroup %s in %s: must be empty, found processes",
 				       cg->path, d->name);

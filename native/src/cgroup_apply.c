@@ -29,7 +29,7 @@ void cg_plan_add_full(struct cg_plan *p, const struct cg_write *w)
 
 void cg_plan_add(struct cg_plan *p, enum cg_ctrl ctrl, const char *file, const char *value)
 {
-	cg_plan_add_full(p, &(struct cg_write){.ctrl = ctrl, .file = file, .value = value});
+	cg_plan_add_full(p, &(struct cg_write){ .ctrl = ctrl, .file = file, .value = value });
 }
 
 static int write_one(int fd, const struct cg_write *w)
@@ -49,8 +49,8 @@ static int write_one(int fd, const struct cg_write *w)
  * after the others. */
 int cgroup_apply(const struct cgroup *cg, const struct resources *r, struct err *err)
 {
-	_cleanup_arena_ struct arena arena = {0};
-	struct cg_plan plan = {.arena = &arena};
+	_cleanup_arena_ struct arena arena = { 0 };
+	struct cg_plan plan = { .arena = &arena };
 	unsigned long long again = 0;
 	int ret = cg->pure_v2 ? cg_plan_v2(r, &plan, err) : cg_plan_v1(r, &plan, err);
 
@@ -87,7 +87,7 @@ int cgroup_apply(const struct cgroup *cg, const struct resources *r, struct err 
 
 int cgroup_open_tasks(const struct cgroup *cg, struct cgroup_tasks *ret, struct err *err)
 {
-	*ret = (struct cgroup_tasks){.devices = FD_NONE};
+	*ret = (struct cgroup_tasks){ .devices = FD_NONE };
 	for (size_t i = 0; i < cg->count; i++) {
 		const struct cgroup_dir *d = &cg->dirs[i];
 		int fd;

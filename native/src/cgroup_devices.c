@@ -12,10 +12,10 @@
 
 /* What the spec promises every container: null, zero, full, random, urandom, tty, ptmx, ptys. */
 static const struct device_rule defaults[] = {
-    {true, 'c', 1, 3, true, true, true}, {true, 'c', 1, 5, true, true, true},
-    {true, 'c', 1, 7, true, true, true}, {true, 'c', 1, 8, true, true, true},
-    {true, 'c', 1, 9, true, true, true}, {true, 'c', 5, 0, true, true, true},
-    {true, 'c', 5, 2, true, true, true}, {true, 'c', 136, -1, true, true, true},
+	{ true, 'c', 1, 3, true, true, true }, { true, 'c', 1, 5, true, true, true },
+	{ true, 'c', 1, 7, true, true, true }, { true, 'c', 1, 8, true, true, true },
+	{ true, 'c', 1, 9, true, true, true }, { true, 'c', 5, 0, true, true, true },
+	{ true, 'c', 5, 2, true, true, true }, { true, 'c', 136, -1, true, true, true },
 };
 
 static bool is_everything(const struct device_rule *d)
@@ -82,16 +82,17 @@ static void emit(struct program *p, struct bpf_insn i)
 
 static void emit_jump(struct program *p, uint8_t op, uint8_t reg, int32_t imm, int16_t off)
 {
-	emit(p, (struct bpf_insn){.code = (uint8_t)(BPF_JMP | op | BPF_K),
-				  .dst_reg = reg & 0xf,
-				  .off = off,
-				  .imm = imm});
+	emit(p, (struct bpf_insn){ .code = (uint8_t)(BPF_JMP | op | BPF_K),
+				   .dst_reg = reg & 0xf,
+				   .off = off,
+				   .imm = imm });
 }
 
 static void emit_verdict(struct program *p, int32_t allow)
 {
-	emit(p, (struct bpf_insn){.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = allow});
-	emit(p, (struct bpf_insn){.code = BPF_JMP | BPF_EXIT});
+	emit(p,
+	     (struct bpf_insn){ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = allow });
+	emit(p, (struct bpf_insn){ .code = BPF_JMP | BPF_EXIT });
 }
 
 /* r2 = type, r3 = access asked for, r4 = major, r5 = minor. */
@@ -99,13 +100,14 @@ static void emit_prologue(struct program *p)
 {
 	static const uint8_t load = BPF_LDX | BPF_MEM | BPF_W;
 
-	emit(p, (struct bpf_insn){.code = load, .dst_reg = 2, .src_reg = 1, .off = 0});
-	emit(p, (struct bpf_insn){.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = 3, .src_reg = 2});
-	emit(p, (struct bpf_insn){.code = BPF_ALU64 | BPF_RSH | BPF_K, .dst_reg = 3, .imm = 16});
+	emit(p, (struct bpf_insn){ .code = load, .dst_reg = 2, .src_reg = 1, .off = 0 });
 	emit(p,
-	     (struct bpf_insn){.code = BPF_ALU64 | BPF_AND | BPF_K, .dst_reg = 2, .imm = 0xffff});
-	emit(p, (struct bpf_insn){.code = load, .dst_reg = 4, .src_reg = 1, .off = 4});
-	emit(p, (struct bpf_insn){.code = load, .dst_reg = 5, .src_reg = 1, .off = 8});
+	     (struct bpf_insn){ .code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = 3, .src_reg = 2 });
+	emit(p, (struct bpf_insn){ .code = BPF_ALU64 | BPF_RSH | BPF_K, .dst_reg = 3, .imm = 16 });
+	emit(p,
+	     (struct bpf_insn){ .code = BPF_ALU64 | BPF_AND | BPF_K, .dst_reg = 2, .imm = 0xffff });
+	emit(p, (struct bpf_insn){ .code = load, .dst_reg = 4, .src_reg = 1, .off = 4 });
+	emit(p, (struct bpf_insn){ .code = load, .dst_reg = 5, .src_reg = 1, .off = 8 });
 }
 
 /* An allowing rule decides when it covers all that is asked for, a denying one when it touches
@@ -128,18 +130,19 @@ static void emit_rule(struct program *p, const struct device_rule *d)
 		emit_jump(p, BPF_JNE, 4, (int32_t)d->major, (int16_t)(checks-- + 1));
 	if (d->minor >= 0)
 		emit_jump(p, BPF_JNE, 5, (int32_t)d->minor, (int16_t)(checks-- + 1));
-	emit(p, (struct bpf_insn){.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = 1, .src_reg = 3});
-	emit(p, (struct bpf_insn){.code = BPF_ALU64 | BPF_AND | BPF_K,
-				  .dst_reg = 1,
-				  .imm = d->allow ? ~access & 7 : access});
+	emit(p,
+	     (struct bpf_insn){ .code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = 1, .src_reg = 3 });
+	emit(p, (struct bpf_insn){ .code = BPF_ALU64 | BPF_AND | BPF_K,
+				   .dst_reg = 1,
+				   .imm = d->allow ? ~access & 7 : access });
 	emit_jump(p, d->allow ? BPF_JNE : BPF_JEQ, 1, 0, 2);
 	emit_verdict(p, d->allow);
 }
 
 static void detach_all(int fd)
 {
-	uint32_t ids[64] = {0};
-	union bpf_attr q = {0};
+	uint32_t ids[64] = { 0 };
+	union bpf_attr q = { 0 };
 
 	q.query.target_fd = (uint32_t)fd;
 	q.query.attach_type = BPF_CGROUP_DEVICE;
@@ -148,7 +151,7 @@ static void detach_all(int fd)
 	if (sys_bpf(BPF_PROG_QUERY, &q, sizeof(q)) < 0)
 		return;
 	for (uint32_t i = 0; i < q.query.prog_cnt; i++) {
-		union bpf_attr get = {0}, detach = {0};
+		union bpf_attr get = { 0 }, detach = { 0 };
 		_cleanup_close_ int prog = FD_NONE;
 
 		get.prog_id = ids[i];
@@ -164,10 +167,10 @@ static void detach_all(int fd)
 
 int cgroup_attach_devices(int fd, const struct device_rule *rules, size_t count, struct err *err)
 {
-	_cleanup_arena_ struct arena arena = {0};
+	_cleanup_arena_ struct arena arena = { 0 };
 	struct program *p = arena_alloc(&arena, sizeof(*p));
 	_cleanup_close_ int prog = FD_NONE;
-	union bpf_attr load = {0}, attach = {0};
+	union bpf_attr load = { 0 }, attach = { 0 };
 	int r;
 
 	if (!p)

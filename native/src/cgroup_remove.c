@@ -19,7 +19,7 @@
 
 static void pause_ms(int ms)
 {
-	struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+	struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
 
 	(void)nanosleep(&t, NULL);
 }
@@ -168,8 +168,8 @@ static int add_tree(struct pid_list *l, int fd, int depth)
 /* The hierarchy that tells who is in the container: the first that exists. */
 static int member_fd(const struct cgroup *cg)
 {
-	static const enum cg_ctrl order[] = {CG_UNIFIED, CG_PIDS, CG_MEMORY, CG_FREEZER,
-					     CG_DEVICES, CG_CPU,  CG_SYSTEMD};
+	static const enum cg_ctrl order[] = { CG_UNIFIED, CG_PIDS, CG_MEMORY, CG_FREEZER,
+					      CG_DEVICES, CG_CPU,  CG_SYSTEMD };
 
 	for (size_t i = 0; i < ARRAY_LEN(order); i++) {
 		int fd = cgroup_fd(cg, order[i]);
@@ -182,7 +182,7 @@ static int member_fd(const struct cgroup *cg)
 
 int cgroup_pids(const struct cgroup *cg, pid_t **ret, size_t *ret_count, struct err *err)
 {
-	struct pid_list l = {0};
+	struct pid_list l = { 0 };
 	int fd = member_fd(cg);
 	int r = fd < 0 ? 0 : add_tree(&l, fd, 0);
 
@@ -254,8 +254,8 @@ bool cgroup_is_frozen(const struct cgroup *cg)
 
 bool cgroup_path_is_frozen(const char *path)
 {
-	static const char *const places[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified",
-					     "/sys/fs/cgroup/freezer"};
+	static const char *const places[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified",
+					      "/sys/fs/cgroup/freezer" };
 	char full[1200];
 
 	for (size_t i = 0; i < ARRAY_LEN(places); i++) {

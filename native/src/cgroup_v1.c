@@ -23,10 +23,10 @@ static void plan_memory(const struct resources *r, struct cg_plan *p)
 	if (limit->set && limit->value != 0)
 		cg_plan_add(p, CG_MEMORY, "memory.limit_in_bytes", number(p, limit->value));
 	if (swap->set && swap->value != 0)
-		cg_plan_add_full(p, &(struct cg_write){.ctrl = CG_MEMORY,
-						       .file = "memory.memsw.limit_in_bytes",
-						       .value = number(p, swap->value),
-						       .optional = swap->value < 0});
+		cg_plan_add_full(p, &(struct cg_write){ .ctrl = CG_MEMORY,
+							.file = "memory.memsw.limit_in_bytes",
+							.value = number(p, swap->value),
+							.optional = swap->value < 0 });
 	if (r->memory_reservation.set && r->memory_reservation.value != 0)
 		add_num(p, CG_MEMORY, "memory.soft_limit_in_bytes", &r->memory_reservation);
 	if (r->memory_kernel_tcp.set && r->memory_kernel_tcp.value != 0)
@@ -60,42 +60,43 @@ static void plan_cpu(const struct resources *r, struct cg_plan *p)
 
 static void plan_blkio(const struct resources *r, struct cg_plan *p)
 {
-	static const char *const files[RATE_KINDS] = {
-	    "blkio.throttle.read_bps_device", "blkio.throttle.write_bps_device",
-	    "blkio.throttle.read_iops_device", "blkio.throttle.write_iops_device"};
+	static const char *const files[RATE_KINDS] = { "blkio.throttle.read_bps_device",
+						       "blkio.throttle.write_bps_device",
+						       "blkio.throttle.read_iops_device",
+						       "blkio.throttle.write_iops_device" };
 
 	if (r->blkio_weight.set && r->blkio_weight.value != 0)
-		cg_plan_add_full(p, &(struct cg_write){.ctrl = CG_BLKIO,
-						       .file = "blkio.weight",
-						       .fallback_file = "blkio.bfq.weight",
-						       .value = number(p, r->blkio_weight.value),
-						       .optional = true});
+		cg_plan_add_full(p, &(struct cg_write){ .ctrl = CG_BLKIO,
+							.file = "blkio.weight",
+							.fallback_file = "blkio.bfq.weight",
+							.value = number(p, r->blkio_weight.value),
+							.optional = true });
 	if (r->blkio_leaf_weight.set && r->blkio_leaf_weight.value != 0)
 		cg_plan_add_full(p,
-				 &(struct cg_write){.ctrl = CG_BLKIO,
-						    .file = "blkio.leaf_weight",
-						    .value = number(p, r->blkio_leaf_weight.value),
-						    .optional = true});
+				 &(struct cg_write){ .ctrl = CG_BLKIO,
+						     .file = "blkio.leaf_weight",
+						     .value = number(p, r->blkio_leaf_weight.value),
+						     .optional = true });
 	for (size_t i = 0; i < r->weight_count; i++) {
 		const struct blkio_weight *w = &r->weights[i];
 
 		if (w->weight.set)
 			cg_plan_add_full(
-			    p, &(struct cg_write){.ctrl = CG_BLKIO,
-						  .file = "blkio.weight_device",
-						  .fallback_file = "blkio.bfq.weight_device",
-						  .value = arena_printf(p->arena, "%u:%u %" PRId64,
-									w->major, w->minor,
-									w->weight.value),
-						  .optional = true});
+				p, &(struct cg_write){ .ctrl = CG_BLKIO,
+						       .file = "blkio.weight_device",
+						       .fallback_file = "blkio.bfq.weight_device",
+						       .value = arena_printf(
+							       p->arena, "%u:%u %" PRId64, w->major,
+							       w->minor, w->weight.value),
+						       .optional = true });
 	}
 	for (int k = 0; k < RATE_KINDS; k++)
 		for (size_t i = 0; i < r->rates[k].count; i++) {
 			const struct blkio_rate *d = &r->rates[k].items[i];
 
-			cg_plan_add(
-			    p, CG_BLKIO, files[k],
-			    arena_printf(p->arena, "%u:%u %" PRIu64, d->major, d->minor, d->rate));
+			cg_plan_add(p, CG_BLKIO, files[k],
+				    arena_printf(p->arena, "%u:%u %" PRIu64, d->major, d->minor,
+						 d->rate));
 		}
 }
 
@@ -106,9 +107,9 @@ static void plan_rest(const struct resources *r, struct cg_plan *p)
 			    r->pids_limit.value > 0 ? number(p, r->pids_limit.value) : "max");
 	for (size_t i = 0; i < r->hugepage_count; i++)
 		cg_plan_add(
-		    p, CG_HUGETLB,
-		    arena_printf(p->arena, "hugetlb.%s.limit_in_bytes", r->hugepages[i].size),
-		    arena_printf(p->arena, "%" PRIu64, r->hugepages[i].limit));
+			p, CG_HUGETLB,
+			arena_printf(p->arena, "hugetlb.%s.limit_in_bytes", r->hugepages[i].size),
+			arena_printf(p->arena, "%" PRIu64, r->hugepages[i].limit));
 	add_num(p, CG_NET_CLS, "net_cls.classid", &r->net_class);
 	for (size_t i = 0; i < r->net_priority_count; i++)
 		cg_plan_add(p, CG_NET_PRIO, "net_prio.ifpriomap",

@@ -23,16 +23,16 @@ static int plan_memory(const struct resources *r, struct cg_plan *p, struct err 
 		if (!limit->set || limit->value <= 0)
 			return err_set(err, -EINVAL,
 				       "resources.memory.swap: needs memory.limit on cgroup v2");
-		cg_plan_add_full(
-		    p, &(struct cg_write){.ctrl = CG_UNIFIED,
-					  .file = "memory.swap.max",
-					  .value = number_or_max(p, swap->value - limit->value),
-					  .optional = true});
+		cg_plan_add_full(p, &(struct cg_write){
+					    .ctrl = CG_UNIFIED,
+					    .file = "memory.swap.max",
+					    .value = number_or_max(p, swap->value - limit->value),
+					    .optional = true });
 	} else if (swap->set && swap->value < 0) {
-		cg_plan_add_full(p, &(struct cg_write){.ctrl = CG_UNIFIED,
-						       .file = "memory.swap.max",
-						       .value = "max",
-						       .optional = true});
+		cg_plan_add_full(p, &(struct cg_write){ .ctrl = CG_UNIFIED,
+							.file = "memory.swap.max",
+							.value = "max",
+							.optional = true });
 	}
 	if (limit->set && limit->value != 0)
 		add(p, "memory.max", number_or_max(p, limit->value));
@@ -53,13 +53,13 @@ static void plan_cpu(const struct resources *r, struct cg_plan *p)
 	if ((r->cpu_quota.set && r->cpu_quota.value != 0) ||
 	    (r->cpu_period.set && r->cpu_period.value != 0)) {
 		int64_t period =
-		    r->cpu_period.set && r->cpu_period.value ? r->cpu_period.value : 100000;
+			r->cpu_period.set && r->cpu_period.value ? r->cpu_period.value : 100000;
 		bool limited = r->cpu_quota.set && r->cpu_quota.value > 0;
 
 		add(p, "cpu.max",
-		    limited
-			? arena_printf(p->arena, "%" PRId64 " %" PRId64, r->cpu_quota.value, period)
-			: arena_printf(p->arena, "max %" PRId64, period));
+		    limited ? arena_printf(p->arena, "%" PRId64 " %" PRId64, r->cpu_quota.value,
+					   period)
+			    : arena_printf(p->arena, "max %" PRId64, period));
 	}
 	if (r->cpu_burst.set)
 		add(p, "cpu.max.burst", number_or_max(p, r->cpu_burst.value));
@@ -78,27 +78,27 @@ static const char *io_weight(struct cg_plan *p, int64_t v1)
 
 static void plan_io(const struct resources *r, struct cg_plan *p)
 {
-	static const char *const words[RATE_KINDS] = {"rbps", "wbps", "riops", "wiops"};
+	static const char *const words[RATE_KINDS] = { "rbps", "wbps", "riops", "wiops" };
 
 	if (r->blkio_weight.set && r->blkio_weight.value != 0)
-		cg_plan_add_full(
-		    p, &(struct cg_write){.ctrl = CG_UNIFIED,
-					  .file = "io.bfq.weight",
-					  .value = number_or_max(p, r->blkio_weight.value),
-					  .fallback_file = "io.weight",
-					  .fallback_value = io_weight(p, r->blkio_weight.value),
-					  .optional = true});
+		cg_plan_add_full(p, &(struct cg_write){
+					    .ctrl = CG_UNIFIED,
+					    .file = "io.bfq.weight",
+					    .value = number_or_max(p, r->blkio_weight.value),
+					    .fallback_file = "io.weight",
+					    .fallback_value = io_weight(p, r->blkio_weight.value),
+					    .optional = true });
 	for (size_t i = 0; i < r->weight_count; i++) {
 		const struct blkio_weight *w = &r->weights[i];
 
 		if (w->weight.set)
 			cg_plan_add_full(
-			    p, &(struct cg_write){.ctrl = CG_UNIFIED,
-						  .file = "io.bfq.weight",
-						  .value = arena_printf(p->arena, "%u:%u %" PRId64,
-									w->major, w->minor,
-									w->weight.value),
-						  .optional = true});
+				p, &(struct cg_write){ .ctrl = CG_UNIFIED,
+						       .file = "io.bfq.weight",
+						       .value = arena_printf(
+							       p->arena, "%u:%u %" PRId64, w->major,
+							       w->minor, w->weight.value),
+						       .optional = true });
 	}
 	for (int k = 0; k < RATE_KINDS; k++)
 		for (size_t i = 0; i < r->rates[k].count; i++) {

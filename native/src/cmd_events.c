@@ -16,7 +16,7 @@
 /* "some avg10=0.00 avg60=0.00 avg300=0.00 total=0" */
 static void add_pressure_line(struct jw *w, const char *text, const char *kind)
 {
-	static const char *const keys[] = {"avg10=", "avg60=", "avg300=", "total="};
+	static const char *const keys[] = { "avg10=", "avg60=", "avg300=", "total=" };
 	const char *line = strstr(text, kind);
 
 	if (!line)
@@ -96,7 +96,7 @@ static int format_stats(const struct container *c, const struct container_usage 
 
 static int print_stats(const struct container *c, uint64_t *last_oom, struct err *err)
 {
-	_cleanup_jw_ struct jw w = {0};
+	_cleanup_jw_ struct jw w = { 0 };
 	struct container_usage u;
 	const char *text;
 	int r = container_stats(c, &u, err);
@@ -138,11 +138,11 @@ int cmd_events(const struct globals *g, int argc, char **argv, int *ret_status, 
 	const char *interval = "5s";
 	bool stats = false;
 	const struct opt table[] = {
-	    {"stats", 0, OPT_FLAG, &stats, NULL, "print once and end"},
-	    {"interval", 0, OPT_STRING, &interval, "TIME", "between two lines (5s)"},
-	    {0},
+		{ "stats", 0, OPT_FLAG, &stats, NULL, "print once and end" },
+		{ "interval", 0, OPT_STRING, &interval, "TIME", "between two lines (5s)" },
+		{ 0 },
 	};
-	struct pollfd p = {.events = POLLIN};
+	struct pollfd p = { .events = POLLIN };
 	enum container_status status;
 	uint64_t last_oom = UINT64_MAX;
 	int index, ms = 0,

@@ -25,23 +25,23 @@ static int parse(struct exec_flags *f, int argc, char **argv, int *ret_index, st
 	static const char usage[] = "berth exec [options] ID [COMMAND [arguments]]";
 	struct exec_opts *o = &f->opts;
 	const struct opt table[] = {
-	    {"process", 'p', OPT_STRING, &f->process, "FILE", "OCI process object"},
-	    {"tty", 't', OPT_FLAG, &f->tty, NULL, "with a terminal"},
-	    {"detach", 'd', OPT_FLAG, &f->detach, NULL, "do not wait for its end"},
-	    {"env", 'e', OPT_LIST, &f->env, "K=V", "add to the environment"},
-	    {"user", 'u', OPT_STRING, &f->user, "UID[:GID]", "run as"},
-	    {"additional-gids", 'g', OPT_LIST, &f->gids, "GID", "more groups"},
-	    {"cap", 'c', OPT_LIST, &f->caps, "CAP", "add a capability"},
-	    {"cwd", 0, OPT_STRING, &f->cwd, "DIR", "working directory"},
-	    {"cgroup", 0, OPT_STRING, &o->cgroup, "PATH", "group below the container's"},
-	    {"no-new-privs", 0, OPT_FLAG, &f->no_new_privs, NULL, "set no_new_privs"},
-	    {"apparmor", 0, OPT_STRING, &f->apparmor, "PROFILE", "AppArmor profile"},
-	    {"process-label", 0, OPT_STRING, &f->selinux, "LABEL", "SELinux label"},
-	    {"pid-file", 0, OPT_STRING, &f->pid_file, "FILE", "write the process id here"},
-	    {"console-socket", 0, OPT_STRING, &o->console_socket, "SOCKET", "gets the pty"},
-	    {"preserve-fds", 0, OPT_INT, &o->preserve_fds, "N", "keep 3..3+N-1 open"},
-	    {"ignore-paused", 0, OPT_FLAG, &o->ignore_paused, NULL, "also when paused"},
-	    {0},
+		{ "process", 'p', OPT_STRING, &f->process, "FILE", "OCI process object" },
+		{ "tty", 't', OPT_FLAG, &f->tty, NULL, "with a terminal" },
+		{ "detach", 'd', OPT_FLAG, &f->detach, NULL, "do not wait for its end" },
+		{ "env", 'e', OPT_LIST, &f->env, "K=V", "add to the environment" },
+		{ "user", 'u', OPT_STRING, &f->user, "UID[:GID]", "run as" },
+		{ "additional-gids", 'g', OPT_LIST, &f->gids, "GID", "more groups" },
+		{ "cap", 'c', OPT_LIST, &f->caps, "CAP", "add a capability" },
+		{ "cwd", 0, OPT_STRING, &f->cwd, "DIR", "working directory" },
+		{ "cgroup", 0, OPT_STRING, &o->cgroup, "PATH", "group below the container's" },
+		{ "no-new-privs", 0, OPT_FLAG, &f->no_new_privs, NULL, "set no_new_privs" },
+		{ "apparmor", 0, OPT_STRING, &f->apparmor, "PROFILE", "AppArmor profile" },
+		{ "process-label", 0, OPT_STRING, &f->selinux, "LABEL", "SELinux label" },
+		{ "pid-file", 0, OPT_STRING, &f->pid_file, "FILE", "write the process id here" },
+		{ "console-socket", 0, OPT_STRING, &o->console_socket, "SOCKET", "gets the pty" },
+		{ "preserve-fds", 0, OPT_INT, &o->preserve_fds, "N", "keep 3..3+N-1 open" },
+		{ "ignore-paused", 0, OPT_FLAG, &o->ignore_paused, NULL, "also when paused" },
+		{ 0 },
 	};
 	int r = opts_parse(table, usage, argc, argv, ret_index, err);
 
@@ -97,7 +97,7 @@ static int set_user(struct spec_process *p, const struct exec_flags *f, struct a
 
 static int add_caps(struct spec_process *p, const struct opt_list *caps, struct err *err)
 {
-	static const enum cap_set sets[] = {CAP_BOUNDING, CAP_EFFECTIVE, CAP_PERMITTED};
+	static const enum cap_set sets[] = { CAP_BOUNDING, CAP_EFFECTIVE, CAP_PERMITTED };
 
 	for (size_t i = 0; i < caps->count; i++) {
 		const struct name_value *n = name_find(capability_names, caps->items[i]);
@@ -116,7 +116,7 @@ static int apply_flags(struct exec_plan *plan, const struct exec_flags *f, int a
 {
 	struct spec_process *p = plan->process;
 	const char **env =
-	    arena_alloc(&plan->arena, (p->env.count + f->env.count + 1) * sizeof(*env));
+		arena_alloc(&plan->arena, (p->env.count + f->env.count + 1) * sizeof(*env));
 	int r;
 
 	if (!env)
@@ -182,7 +182,7 @@ static int write_pid(const char *path, pid_t pid, struct err *err)
 
 static int run(struct exec_plan *plan, const struct exec_flags *f, int *ret_status, struct err *err)
 {
-	struct exec_result e = {.pidfd = FD_NONE, .terminal_fd = FD_NONE};
+	struct exec_result e = { .pidfd = FD_NONE, .terminal_fd = FD_NONE };
 	int code = 0, r;
 
 	if (plan->process->terminal && f->detach && !f->opts.console_socket)
@@ -209,7 +209,7 @@ static int run(struct exec_plan *plan, const struct exec_flags *f, int *ret_stat
 
 int cmd_exec(const struct globals *g, int argc, char **argv, int *ret_status, struct err *err)
 {
-	struct exec_flags f = {.opts = EXEC_OPTS_INIT};
+	struct exec_flags f = { .opts = EXEC_OPTS_INIT };
 	_cleanup_container_ struct container c = CONTAINER_INIT;
 	struct exec_plan plan;
 	int index, r = parse(&f, argc, argv, &index, err);

@@ -27,17 +27,19 @@ static void add_capabilities(struct jw *w)
 
 static void add_seccomp(struct jw *w)
 {
-	static const char *const actions[] = {
-	    "SCMP_ACT_ALLOW",	     "SCMP_ACT_ERRNO",	     "SCMP_ACT_KILL",
-	    "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG",
-	    "SCMP_ACT_NOTIFY",	     "SCMP_ACT_TRACE",	     "SCMP_ACT_TRAP"};
-	static const char *const operators[] = {"SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT",
-						"SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ",
-						"SCMP_CMP_NE"};
-	static const char *const archs[] = {"SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"};
-	static const char *const flags[] = {
-	    "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-	    "SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"};
+	static const char *const actions[] = { "SCMP_ACT_ALLOW",       "SCMP_ACT_ERRNO",
+					       "SCMP_ACT_KILL",	       "SCMP_ACT_KILL_PROCESS",
+					       "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG",
+					       "SCMP_ACT_NOTIFY",      "SCMP_ACT_TRACE",
+					       "SCMP_ACT_TRAP" };
+	static const char *const operators[] = { "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT",
+						 "SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ",
+						 "SCMP_CMP_NE" };
+	static const char *const archs[] = { "SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64" };
+	static const char *const flags[] = { "SECCOMP_FILTER_FLAG_LOG",
+					     "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+					     "SECCOMP_FILTER_FLAG_TSYNC",
+					     "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" };
 
 	jw_object(w, "seccomp");
 	jw_bool(w, "enabled", true);
@@ -58,8 +60,8 @@ static void add_switch(struct jw *w, const char *key, bool on)
 
 static void add_linux(struct jw *w)
 {
-	static const char *const namespaces[] = {"cgroup", "ipc",  "mount", "network",
-						 "pid",	   "time", "user",  "uts"};
+	static const char *const namespaces[] = { "cgroup", "ipc",  "mount", "network",
+						  "pid",    "time", "user",  "uts" };
 
 	jw_object(w, "linux");
 	add_list(w, "namespaces", namespaces, ARRAY_LEN(namespaces));
@@ -83,10 +85,10 @@ static void add_linux(struct jw *w)
 
 int cmd_features(const struct globals *g, int argc, char **argv, int *ret_status, struct err *err)
 {
-	static const struct opt none[] = {{0}};
-	static const char *const hooks[] = {"prestart",	      "createRuntime", "createContainer",
-					    "startContainer", "poststart",     "poststop"};
-	_cleanup_jw_ struct jw w = {.pretty = true};
+	static const struct opt none[] = { { 0 } };
+	static const char *const hooks[] = { "prestart",       "createRuntime", "createContainer",
+					     "startContainer", "poststart",	"poststop" };
+	_cleanup_jw_ struct jw w = { .pretty = true };
 	const char *text;
 	int index, r = opts_parse(none, "berth features", argc, argv, &index, err);
 

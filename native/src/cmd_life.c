@@ -30,7 +30,7 @@ static int only_id(const struct opt *table, const char *usage, int argc, char **
 static int open_by_id(const struct globals *g, const char *usage, int argc, char **argv,
 		      struct container *c, struct err *err)
 {
-	static const struct opt none[] = {{0}};
+	static const struct opt none[] = { { 0 } };
 	const char *id = NULL;
 	int r = only_id(none, usage, argc, argv, &id, NULL, err);
 
@@ -48,8 +48,8 @@ int cmd_start(const struct globals *g, int argc, char **argv, int *ret_status, s
 
 static int print_state(const struct container *c, struct err *err)
 {
-	_cleanup_arena_ struct arena arena = {0};
-	_cleanup_jw_ struct jw w = {.pretty = true};
+	_cleanup_arena_ struct arena arena = { 0 };
+	_cleanup_jw_ struct jw w = { .pretty = true };
 	enum container_status status;
 	struct state s;
 	const char *text;
@@ -81,7 +81,7 @@ static int print_state(const struct container *c, struct err *err)
 
 int cmd_state(const struct globals *g, int argc, char **argv, int *ret_status, struct err *err)
 {
-	static const struct opt none[] = {{0}};
+	static const struct opt none[] = { { 0 } };
 	_cleanup_container_ struct container c = CONTAINER_INIT;
 	const char *id = NULL;
 	int r = only_id(none, "berth state ID", argc, argv, &id, NULL, err);
@@ -124,9 +124,9 @@ int cmd_kill(const struct globals *g, int argc, char **argv, int *ret_status, st
 	_cleanup_container_ struct container c = CONTAINER_INIT;
 	bool all = false, regex = false;
 	const struct opt table[] = {
-	    {"all", 'a', OPT_FLAG, &all, NULL, "signal every process of the container"},
-	    {"regex", 'r', OPT_FLAG, &regex, NULL, "refused: name one container"},
-	    {0},
+		{ "all", 'a', OPT_FLAG, &all, NULL, "signal every process of the container" },
+		{ "regex", 'r', OPT_FLAG, &regex, NULL, "refused: name one container" },
+		{ 0 },
 	};
 	const char *id = NULL;
 	int index = 0, signal = SIGTERM;
@@ -152,9 +152,9 @@ int cmd_delete(const struct globals *g, int argc, char **argv, int *ret_status, 
 	_cleanup_container_ struct container c = CONTAINER_INIT;
 	bool force = false, regex = false;
 	const struct opt table[] = {
-	    {"force", 'f', OPT_FLAG, &force, NULL, "kill it first; no error when it is gone"},
-	    {"regex", 'r', OPT_FLAG, &regex, NULL, "refused: name one container"},
-	    {0},
+		{ "force", 'f', OPT_FLAG, &force, NULL, "kill it first; no error when it is gone" },
+		{ "regex", 'r', OPT_FLAG, &regex, NULL, "refused: name one container" },
+		{ 0 },
 	};
 	const char *id = NULL;
 	int r = only_id(table, "berth delete [--force] ID", argc, argv, &id, NULL, err);

@@ -91,10 +91,10 @@ static void print_row(const struct container *c, const struct state *s, enum con
 static void print_one(const struct globals *g, const char *id, bool quiet, struct jw *json)
 {
 	_cleanup_container_ struct container c = CONTAINER_INIT;
-	_cleanup_arena_ struct arena arena = {0};
+	_cleanup_arena_ struct arena arena = { 0 };
 	struct err ignored = ERR_INIT;
 	enum container_status status;
-	struct state s = {0};
+	struct state s = { 0 };
 
 	if (quiet) {
 		puts(id);
@@ -110,14 +110,14 @@ static void print_one(const struct globals *g, const char *id, bool quiet, struc
 
 int cmd_list(const struct globals *g, int argc, char **argv, int *ret_status, struct err *err)
 {
-	__attribute__((cleanup(ids_free))) struct ids ids = {0};
-	_cleanup_jw_ struct jw w = {0};
+	__attribute__((cleanup(ids_free))) struct ids ids = { 0 };
+	_cleanup_jw_ struct jw w = { 0 };
 	const char *format = "table", *text;
 	bool quiet = false, json;
 	const struct opt table[] = {
-	    {"format", 'f', OPT_STRING, &format, "FORMAT", "table or json"},
-	    {"quiet", 'q', OPT_FLAG, &quiet, NULL, "ids only"},
-	    {0},
+		{ "format", 'f', OPT_STRING, &format, "FORMAT", "table or json" },
+		{ "quiet", 'q', OPT_FLAG, &quiet, NULL, "ids only" },
+		{ 0 },
 	};
 	int index, r = opts_parse(table, "berth list [options]", argc, argv, &index, err);
 
@@ -148,7 +148,7 @@ int cmd_list(const struct globals *g, int argc, char **argv, int *ret_status, st
 /* The table is ps's own, reduced to the container's processes, as runc does it. */
 static int print_table(const pid_t *pids, size_t count, int argc, char **argv, struct err *err)
 {
-	const char *args[32] = {"ps", "-ef"}, *env[] = {"PATH=/usr/bin:/bin", NULL};
+	const char *args[32] = { "ps", "-ef" }, *env[] = { "PATH=/usr/bin:/bin", NULL };
 	char line[8192];
 	FILE *in;
 	int pipe_fds[2], column = -1, status;
@@ -200,12 +200,12 @@ int cmd_ps(const struct globals *g, int argc, char **argv, int *ret_status, stru
 	_cleanup_free_ pid_t *pids = NULL;
 	const char *format = "table";
 	const struct opt table[] = {
-	    {"format", 'f', OPT_STRING, &format, "FORMAT", "table or json"},
-	    {0},
+		{ "format", 'f', OPT_STRING, &format, "FORMAT", "table or json" },
+		{ 0 },
 	};
 	size_t count = 0;
-	int index,
-	    r = opts_parse(table, "berth ps [options] ID [ps options]", argc, argv, &index, err);
+	int index, r = opts_parse(table, "berth ps [options] ID [ps options]", argc, argv, &index,
+				  err);
 
 	(void)ret_status;
 	if (r != 0)

@@ -25,31 +25,36 @@ static int parse(struct update_flags *f, int argc, char **argv, const char **ret
 {
 	static const char usage[] = "berth update [options] ID";
 	const struct opt table[] = {
-	    {"resources", 'r', OPT_STRING, &f->resources, "FILE", "linux.resources (- = stdin)"},
-	    {"memory", 0, OPT_STRING, &f->memory, "BYTES", "memory limit, -1 = none"},
-	    {"memory-reservation", 0, OPT_STRING, &f->reservation, "BYTES", "soft limit"},
-	    {"memory-swap", 0, OPT_STRING, &f->swap, "BYTES", "memory and swap, -1 = none"},
-	    {"cpu-share", 0, OPT_STRING, &f->shares, "N", "cpu weight (1024 = one)"},
-	    {"cpu-shares", 0, OPT_STRING, &f->shares, "N", "the same"},
-	    {"cpu-quota", 0, OPT_STRING, &f->quota, "US", "cpu time in a period"},
-	    {"cpu-burst", 0, OPT_STRING, &f->burst, "US", "cpu time that may be saved up"},
-	    {"cpu-period", 0, OPT_STRING, &f->period, "US", "length of a period"},
-	    {"cpu-idle", 0, OPT_STRING, &f->idle, "0|1", "only when others are idle"},
-	    {"cpu-rt-period", 0, OPT_STRING, &f->rt_period, "US", "realtime period"},
-	    {"cpu-rt-runtime", 0, OPT_STRING, &f->rt_runtime, "US", "realtime time"},
-	    {"cpuset-cpus", 0, OPT_STRING, &f->cpus, "LIST", "cpus, as 0-3,7"},
-	    {"cpuset-mems", 0, OPT_STRING, &f->mems, "LIST", "memory nodes"},
-	    {"pids-limit", 0, OPT_STRING, &f->pids, "N", "processes, -1 = no limit"},
-	    {"blkio-weight", 0, OPT_STRING, &f->weight, "N", "10..1000"},
-	    {"device-read-bps", 0, OPT_LIST, &f->io[0], "MAJ:MIN:N", "bytes read a second"},
-	    {"device-write-bps", 0, OPT_LIST, &f->io[1], "MAJ:MIN:N", "bytes written a second"},
-	    {"device-read-iops", 0, OPT_LIST, &f->io[2], "MAJ:MIN:N", "reads a second"},
-	    {"device-write-iops", 0, OPT_LIST, &f->io[3], "MAJ:MIN:N", "writes a second"},
-	    {"kernel-memory", 0, OPT_STRING, &f->kernel, "BYTES", "ignored by kernels since 5.11"},
-	    {"kernel-memory-tcp", 0, OPT_STRING, &f->kernel_tcp, "BYTES", "cgroup v1 only"},
-	    {"l3-cache-schema", 0, OPT_STRING, &f->l3, "S", "refused: Intel RDT is not built in"},
-	    {"mem-bw-schema", 0, OPT_STRING, &f->mb, "S", "refused: Intel RDT is not built in"},
-	    {0},
+		{ "resources", 'r', OPT_STRING, &f->resources, "FILE",
+		  "linux.resources (- = stdin)" },
+		{ "memory", 0, OPT_STRING, &f->memory, "BYTES", "memory limit, -1 = none" },
+		{ "memory-reservation", 0, OPT_STRING, &f->reservation, "BYTES", "soft limit" },
+		{ "memory-swap", 0, OPT_STRING, &f->swap, "BYTES", "memory and swap, -1 = none" },
+		{ "cpu-share", 0, OPT_STRING, &f->shares, "N", "cpu weight (1024 = one)" },
+		{ "cpu-shares", 0, OPT_STRING, &f->shares, "N", "the same" },
+		{ "cpu-quota", 0, OPT_STRING, &f->quota, "US", "cpu time in a period" },
+		{ "cpu-burst", 0, OPT_STRING, &f->burst, "US", "cpu time that may be saved up" },
+		{ "cpu-period", 0, OPT_STRING, &f->period, "US", "length of a period" },
+		{ "cpu-idle", 0, OPT_STRING, &f->idle, "0|1", "only when others are idle" },
+		{ "cpu-rt-period", 0, OPT_STRING, &f->rt_period, "US", "realtime period" },
+		{ "cpu-rt-runtime", 0, OPT_STRING, &f->rt_runtime, "US", "realtime time" },
+		{ "cpuset-cpus", 0, OPT_STRING, &f->cpus, "LIST", "cpus, as 0-3,7" },
+		{ "cpuset-mems", 0, OPT_STRING, &f->mems, "LIST", "memory nodes" },
+		{ "pids-limit", 0, OPT_STRING, &f->pids, "N", "processes, -1 = no limit" },
+		{ "blkio-weight", 0, OPT_STRING, &f->weight, "N", "10..1000" },
+		{ "device-read-bps", 0, OPT_LIST, &f->io[0], "MAJ:MIN:N", "bytes read a second" },
+		{ "device-write-bps", 0, OPT_LIST, &f->io[1], "MAJ:MIN:N",
+		  "bytes written a second" },
+		{ "device-read-iops", 0, OPT_LIST, &f->io[2], "MAJ:MIN:N", "reads a second" },
+		{ "device-write-iops", 0, OPT_LIST, &f->io[3], "MAJ:MIN:N", "writes a second" },
+		{ "kernel-memory", 0, OPT_STRING, &f->kernel, "BYTES",
+		  "ignored by kernels since 5.11" },
+		{ "kernel-memory-tcp", 0, OPT_STRING, &f->kernel_tcp, "BYTES", "cgroup v1 only" },
+		{ "l3-cache-schema", 0, OPT_STRING, &f->l3, "S",
+		  "refused: Intel RDT is not built in" },
+		{ "mem-bw-schema", 0, OPT_STRING, &f->mb, "S",
+		  "refused: Intel RDT is not built in" },
+		{ 0 },
 	};
 	int index, r = opts_parse(table, usage, argc, argv, &index, err);
 
@@ -116,9 +121,10 @@ static int add_rates(struct jw *w, const char *key, const struct opt_list *list,
 
 static int add_block_io(struct jw *w, const struct update_flags *f, struct err *err)
 {
-	static const char *const keys[IO_KINDS] = {
-	    "throttleReadBpsDevice", "throttleWriteBpsDevice", "throttleReadIOPSDevice",
-	    "throttleWriteIOPSDevice"};
+	static const char *const keys[IO_KINDS] = { "throttleReadBpsDevice",
+						    "throttleWriteBpsDevice",
+						    "throttleReadIOPSDevice",
+						    "throttleWriteIOPSDevice" };
 	int r;
 
 	jw_object(w, "blockIO");
@@ -172,7 +178,7 @@ static int from_flags(struct jw *w, const struct update_flags *f, struct err *er
 
 static int apply_flags(const struct container *c, const struct update_flags *f, struct err *err)
 {
-	_cleanup_jw_ struct jw w = {0};
+	_cleanup_jw_ struct jw w = { 0 };
 	const char *text;
 	size_t len;
 	int r = from_flags(&w, f, err);
@@ -196,7 +202,7 @@ static int apply_file(const struct container *c, const char *path, struct err *e
 int cmd_update(const struct globals *g, int argc, char **argv, int *ret_status, struct err *err)
 {
 	_cleanup_container_ struct container c = CONTAINER_INIT;
-	struct update_flags f = {0};
+	struct update_flags f = { 0 };
 	const char *id = NULL;
 	int r = parse(&f, argc, argv, &id, err);
 

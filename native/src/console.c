@@ -66,7 +66,7 @@ int console_open(int root_fd, int devpts_fd, const struct spec_process *p, int *
 		 int *ret_slave, struct err *err)
 {
 	_cleanup_close_ int master = open_ptmx(root_fd, devpts_fd, err);
-	struct winsize size = {.ws_row = p->rows, .ws_col = p->cols};
+	struct winsize size = { .ws_row = p->rows, .ws_col = p->cols };
 	int unlock = 0, slave;
 
 	if (master < 0)
@@ -135,7 +135,7 @@ int console_setup(struct launch *l, struct err *err)
 
 int console_take(int slave, struct err *err)
 {
-	int all[3] = {slave, slave, slave};
+	int all[3] = { slave, slave, slave };
 
 	if (ioctl(slave, TIOCSCTTY, 0) < 0)
 		return err_sys(err, -errno, "process.terminal: cannot take the pty");
@@ -146,7 +146,7 @@ int console_connect(const char *path, int *ret, struct err *err)
 {
 	_cleanup_close_ int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	_cleanup_close_ int there = FD_NONE;
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 
 	/* Through a descriptor: the path may be longer than a socket address. */
 	there = open(path, O_PATH | O_CLOEXEC);

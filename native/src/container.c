@@ -19,7 +19,8 @@
 
 const char *container_status_name(enum container_status status)
 {
-	static const char *const names[] = {"creating", "created", "running", "paused", "stopped"};
+	static const char *const names[] = { "creating", "created", "running", "paused",
+					     "stopped" };
 
 	return names[status];
 }
@@ -37,7 +38,7 @@ static void open_process(struct container *c)
 static int open_container(const char *root, const char *id, bool groups, struct container *ret,
 			  struct err *err)
 {
-	_cleanup_arena_ struct arena arena = {0};
+	_cleanup_arena_ struct arena arena = { 0 };
 	_cleanup_container_ struct container c = CONTAINER_INIT;
 	_cleanup_close_ int root_fd = FD_NONE;
 	struct state s;
@@ -48,13 +49,13 @@ static int open_container(const char *root, const char *id, bool groups, struct 
 	root_fd = state_open_root(root, false, err);
 	if (root_fd < 0)
 		return root_fd == -ENOENT
-			   ? err_set(err, -ENOENT, "container \"%s\" does not exist", id)
-			   : root_fd;
+			       ? err_set(err, -ENOENT, "container \"%s\" does not exist", id)
+			       : root_fd;
 	c.dir_fd = openat(root_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (c.dir_fd < 0)
 		return errno == ENOENT
-			   ? err_set(err, -ENOENT, "container \"%s\" does not exist", id)
-			   : err_sys(err, -errno, "cannot open container \"%s\"", id);
+			       ? err_set(err, -ENOENT, "container \"%s\" does not exist", id)
+			       : err_sys(err, -errno, "cannot open container \"%s\"", id);
 	(void)text_copy(c.id, sizeof(c.id), id);
 	c.state_root = root ? strdup(root) : NULL;
 	r = state_load(&arena, c.dir_fd, &s, err);
@@ -107,7 +108,7 @@ void container_close(struct container *c)
 
 static bool is_alive(const struct container *c)
 {
-	struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
+	struct pollfd p = { .fd = c->pidfd, .events = POLLIN };
 
 	return c->pidfd >= 0 && poll(&p, 1, 0) == 0;
 }
@@ -133,7 +134,7 @@ int container_state(const struct container *c, enum container_status *ret, struc
 static int run_hooks(const struct container *c, enum hook_kind kind, const char *name,
 		     const char *status, struct err *err)
 {
-	_cleanup_arena_ struct arena arena = {0};
+	_cleanup_arena_ struct arena arena = { 0 };
 	_cleanup_free_ char *text = NULL, *state = NULL;
 	struct state saved;
 	struct spec spec;
@@ -172,7 +173,7 @@ static int start_in_process(struct container *c, struct err *err)
 static int start_through_fifo(struct container *c, struct err *err)
 {
 	_cleanup_close_ int fifo =
-	    openat(c->dir_fd, "exec.fifo", O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+		openat(c->dir_fd, "exec.fifo", O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
 
 	if (fifo < 0 && errno == ENOENT)
 		return err_set(err, -EINVAL, "cannot start \"%s\": it must be created, found %s",
@@ -239,7 +240,7 @@ int container_freeze(const struct container *c, bool frozen, struct err *err)
 
 static void wait_for_end(const struct container *c, int ms)
 {
-	struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
+	struct pollfd p = { .fd = c->pidfd, .events = POLLIN };
 
 	if (c->pidfd >= 0)
 		(void)poll(&p, 1, ms);

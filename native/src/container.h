@@ -32,13 +32,14 @@ struct create_opts {
 	 * -1 = the caller's own 0, 1, 2. */
 	int stdio[3];
 	int preserve_fds; /* descriptors 3..3+n-1 stay open in the container */
+	int listen_fds;	  /* how many of them are LISTEN_FDS, which the container is told */
 	/* The caller itself calls container_start on the same struct container: no exec fifo is
 	 * made, and an exec that fails is reported by container_start. */
 	bool start_in_process;
 	bool no_pivot;
 	bool no_new_keyring;
-	bool
-	    keep_terminal; /* with process.terminal and no console_socket: keep the master in ret */
+	bool keep_terminal; /* with process.terminal and no console_socket: keep the master in ret
+			     */
 	bool cgroup_disabled;
 	bool rootless;
 };

@@ -42,8 +42,9 @@ static int claim_id(struct creation *c, struct err *err)
 		return c->root_fd;
 	if (mkdirat(c->root_fd, id, 0700) < 0)
 		return errno == EEXIST
-			   ? err_set(err, -EEXIST, "container with id \"%s\" already exists", id)
-			   : err_sys(err, -errno, "cannot make the state folder of %s", id);
+			       ? err_set(err, -EEXIST, "container with id \"%s\" already exists",
+					 id)
+			       : err_sys(err, -errno, "cannot make the state folder of %s", id);
 	c->dir_made = true;
 	c->dir_fd = openat(c->root_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	return c->dir_fd < 0 ? err_sys(err, -errno, "cannot open the state folder of %s", id) : 0;
@@ -63,7 +64,7 @@ static int make_fifo(struct creation *c, struct err *err)
 static int save_config(const struct creation *c, struct err *err)
 {
 	_cleanup_close_ int fd =
-	    openat(c->dir_fd, "config.json", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		openat(c->dir_fd, "config.json", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	int r = fd < 0 ? -errno : write_all(fd, c->l.config_text, c->l.config_len);
 
 	return r < 0 ? err_sys(err, r, "cannot keep config.json") : 0;
@@ -296,13 +297,13 @@ int container_create(const struct create_opts *opts, struct container *ret, stru
 		r = check_options(&c->l, err);
 	if (r >= 0) {
 		state_now(c->created, sizeof(c->created));
-		c->state = (struct state){.version = c->l.spec.version,
-					  .bundle = c->l.bundle,
-					  .rootfs = c->l.rootfs,
-					  .created = c->created,
-					  .owner = (uint32_t)getuid(),
-					  .poststart = c->l.spec.hooks[HOOK_POSTSTART].count > 0,
-					  .poststop = c->l.spec.hooks[HOOK_POSTSTOP].count > 0};
+		c->state = (struct state){ .version = c->l.spec.version,
+					   .bundle = c->l.bundle,
+					   .rootfs = c->l.rootfs,
+					   .created = c->created,
+					   .owner = (uint32_t)getuid(),
+					   .poststart = c->l.spec.hooks[HOOK_POSTSTART].count > 0,
+					   .poststop = c->l.spec.hooks[HOOK_POSTSTOP].count > 0 };
 		r = create_steps(c, err);
 		if (r >= 0)
 			hand_over(c, ret);

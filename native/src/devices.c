@@ -12,9 +12,9 @@
 #include "sys.h"
 
 static const struct spec_device defaults[] = {
-    {"/dev/null", 'c', 1, 3, 0666, 0, 0},    {"/dev/zero", 'c', 1, 5, 0666, 0, 0},
-    {"/dev/full", 'c', 1, 7, 0666, 0, 0},    {"/dev/random", 'c', 1, 8, 0666, 0, 0},
-    {"/dev/urandom", 'c', 1, 9, 0666, 0, 0}, {"/dev/tty", 'c', 5, 0, 0666, 0, 0},
+	{ "/dev/null", 'c', 1, 3, 0666, 0, 0 },	   { "/dev/zero", 'c', 1, 5, 0666, 0, 0 },
+	{ "/dev/full", 'c', 1, 7, 0666, 0, 0 },	   { "/dev/random", 'c', 1, 8, 0666, 0, 0 },
+	{ "/dev/urandom", 'c', 1, 9, 0666, 0, 0 }, { "/dev/tty", 'c', 5, 0, 0666, 0, 0 },
 };
 
 static mode_t type_bits(char type)
@@ -33,7 +33,7 @@ static bool is_same_device(const struct stat *st, const struct spec_device *d)
 static int bind_device(int parent, const char *name, const struct spec_device *d, struct err *err)
 {
 	_cleanup_close_ int fd =
-	    openat(parent, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600);
+		openat(parent, name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600);
 	_cleanup_close_ int target = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	_cleanup_close_ int tree = FD_NONE, source = FD_NONE;
 	struct stat st;
@@ -103,9 +103,9 @@ static int make_link(int dev, const char *target, const char *name, struct err *
 static int make_links(int dev, struct err *err)
 {
 	static const char *const links[][2] = {
-	    {"/proc/self/fd", "fd"},	   {"/proc/self/fd/0", "stdin"},
-	    {"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"},
-	    {"/proc/kcore", "core"},
+		{ "/proc/self/fd", "fd" },	 { "/proc/self/fd/0", "stdin" },
+		{ "/proc/self/fd/1", "stdout" }, { "/proc/self/fd/2", "stderr" },
+		{ "/proc/kcore", "core" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(links); i++) {

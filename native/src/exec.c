@@ -26,12 +26,12 @@ int exec_plan_load(struct exec_plan *plan, const struct container *c, const stru
 	size_t len;
 	int r;
 
-	*plan = (struct exec_plan){.c = c,
-				   .opts = opts,
-				   .cgroup_fd = FD_NONE,
-				   .sync = {FD_NONE, FD_NONE},
-				   .console_fd = FD_NONE,
-				   .tasks = {.devices = FD_NONE}};
+	*plan = (struct exec_plan){ .c = c,
+				    .opts = opts,
+				    .cgroup_fd = FD_NONE,
+				    .sync = { FD_NONE, FD_NONE },
+				    .console_fd = FD_NONE,
+				    .tasks = { .devices = FD_NONE } };
 	if ((r = container_state(c, &status, err)) < 0)
 		return r;
 	if (status == CONTAINER_PAUSED && !opts->ignore_paused)
@@ -91,8 +91,8 @@ static int open_subgroup(struct exec_plan *plan, const struct cgroup *cg, struct
 	if (!cg->pure_v2)
 		return err_set(err, -ENOTSUP, "--cgroup: needs cgroup v2");
 	plan->cgroup_fd =
-	    sys_openat2(cg->dirs[0].fd, sub + strspn(sub, "/"), O_RDONLY | O_DIRECTORY, 0,
-			RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+		sys_openat2(cg->dirs[0].fd, sub + strspn(sub, "/"), O_RDONLY | O_DIRECTORY, 0,
+			    RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
 	return plan->cgroup_fd < 0 ? err_sys(err, plan->cgroup_fd, "--cgroup: cannot open %s", sub)
 				   : 0;
 }
@@ -194,7 +194,7 @@ static int spawn(struct exec_plan *plan, struct exec_result *e, struct err *err)
 
 int exec_plan_run(struct exec_plan *plan, struct exec_result *ret, struct err *err)
 {
-	struct exec_result e = {.pidfd = FD_NONE, .terminal_fd = FD_NONE};
+	struct exec_result e = { .pidfd = FD_NONE, .terminal_fd = FD_NONE };
 	int status, r = 0;
 
 	if (plan->process->terminal && plan->opts->rows && plan->opts->cols) {

@@ -16,9 +16,9 @@
 
 static int namespace_flags(const struct spec *s)
 {
-	static const int flags[NS_KINDS] = {CLONE_NEWUSER,   CLONE_NEWNS,  CLONE_NEWPID,
-					    CLONE_NEWNET,    CLONE_NEWIPC, CLONE_NEWUTS,
-					    CLONE_NEWCGROUP, CLONE_NEWTIME};
+	static const int flags[NS_KINDS] = { CLONE_NEWUSER,   CLONE_NEWNS,  CLONE_NEWPID,
+					     CLONE_NEWNET,    CLONE_NEWIPC, CLONE_NEWUTS,
+					     CLONE_NEWCGROUP, CLONE_NEWTIME };
 	int all = 0;
 
 	for (int k = 0; k < NS_KINDS; k++)
@@ -123,7 +123,7 @@ static int become(struct exec_plan *plan, struct err *err)
 	if ((r = sync_send(plan->sync[1], SYNC_READY, 0, FD_NONE)) < 0)
 		return err_sys(err, r, "cannot report");
 	if ((r = sync_expect(plan->sync[1], SYNC_START, err)) < 0 ||
-	    (r = process_complete_env(&plan->arena, p, err)) < 0 ||
+	    (r = process_complete_env(&plan->arena, p, 0, err)) < 0 ||
 	    (r = process_keyring(plan->c->id, err)) < 0 || (r = process_limits(p, err)) < 0 ||
 	    (r = apply_labels(p, err)) < 0)
 		return r;
@@ -143,14 +143,9 @@ static int become(struct exec_plan *plan, struct err *err)
 _Noreturn static void exec_main(struct exec_plan *plan)
 {
 	struct err err = ERR_INIT;
-	sigset_t none;
 
 	if (become(plan, &err) >= 0) {
-		for (int s = 1; s < NSIG; s++)
-			if (s != SIGKILL && s != SIGSTOP)
-				(void)signal(s, SIG_DFL);
-		(void)sigemptyset(&none);
-		(void)sigprocmask(SIG_SETMASK, &none, NULL);
+		sys_reset_signals();
 		(void)sys_execve(plan->program, plan->process->args.items,
 				 plan->process->env.items);
 		(void)err_sys(&err, -errno, "process.args[0]: cannot run \"%s\"", plan->program);

@@ -14,8 +14,8 @@
 
 _Noreturn static void hook_main(const struct spec_hook *h, int in)
 {
-	const char *empty[] = {NULL};
-	const char *self[] = {h->path, NULL};
+	const char *empty[] = { NULL };
+	const char *self[] = { h->path, NULL };
 	const char **args = h->args.count ? h->args.items : self;
 	const char **env = h->env.count ? h->env.items : empty;
 	sigset_t none;
@@ -41,10 +41,10 @@ static int describe(const struct spec_hook *h, const siginfo_t *info, struct err
 
 static int run_one(const struct spec_hook *h, const char *state, struct err *err)
 {
-	int pipe_fds[2] = {FD_NONE, FD_NONE};
+	int pipe_fds[2] = { FD_NONE, FD_NONE };
 	_cleanup_close_ int pidfd = FD_NONE, in = FD_NONE, out = FD_NONE;
-	struct pollfd poll_fd = {.events = POLLIN};
-	siginfo_t info = {0};
+	struct pollfd poll_fd = { .events = POLLIN };
+	siginfo_t info = { 0 };
 	pid_t pid;
 	int r;
 

@@ -196,9 +196,9 @@ static int close_descriptors(struct launch *l, struct err *err)
 	unsigned first = 3u + (unsigned)l->opts->preserve_fds;
 	int sync_fd = fcntl(l->sync[1], F_DUPFD_CLOEXEC, (int)first + 4);
 	int fifo_fd =
-	    l->fifo_fd >= 0 ? fcntl(l->fifo_fd, F_DUPFD_CLOEXEC, (int)first + 4) : FD_NONE;
+		l->fifo_fd >= 0 ? fcntl(l->fifo_fd, F_DUPFD_CLOEXEC, (int)first + 4) : FD_NONE;
 	int proc_fd =
-	    l->proc_fd >= 0 ? fcntl(l->proc_fd, F_DUPFD_CLOEXEC, (int)first + 4) : FD_NONE;
+		l->proc_fd >= 0 ? fcntl(l->proc_fd, F_DUPFD_CLOEXEC, (int)first + 4) : FD_NONE;
 
 	if (sync_fd < 0 || dup3(sync_fd, (int)first, O_CLOEXEC) < 0 ||
 	    (fifo_fd >= 0 && dup3(fifo_fd, (int)first + 1, O_CLOEXEC) < 0) ||
@@ -251,7 +251,7 @@ static int prepare_process(struct launch *l, struct err *err)
 	    (r = open_private_proc(l, err)) < 0)
 		return r;
 	if ((r = close_descriptors(l, err)) < 0 || (r = make_cwd(p, err)) < 0 ||
-	    (r = process_complete_env(&l->arena, p, err)) < 0)
+	    (r = process_complete_env(&l->arena, p, l->opts->listen_fds, err)) < 0)
 		return r;
 	if (l->spec.has_personality && personality(l->spec.personality) < 0)
 		return err_sys(err, -errno, "linux.personality: cannot set");
@@ -288,17 +288,6 @@ static int wait_for_start(struct launch *l, struct err *err)
 	return n == 1 ? 0 : err_sys(err, n < 0 ? -errno : -EPIPE, "cannot wait for start");
 }
 
-static void reset_signals(void)
-{
-	sigset_t none;
-
-	(void)sigemptyset(&none);
-	for (int s = 1; s < NSIG; s++)
-		if (s != SIGKILL && s != SIGSTOP)
-			(void)signal(s, SIG_DFL);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 static int run(struct launch *l, struct err *err)
 {
 	struct spec_process *p = l->spec.process;
@@ -316,7 +305,7 @@ static int run(struct launch *l, struct err *err)
 		return r;
 	if (p->no_new_privs && !l->filter.notify && (r = load_filter(l, err)) < 0)
 		return r;
-	reset_signals();
+	sys_reset_signals();
 	(void)sys_execve(l->exec_path, p->args.items, p->env.items);
 	return err_sys(err, -errno, "process.args[0]: cannot run \"%s\"", l->exec_path);
 }

@@ -220,8 +220,9 @@ static int parse_word(struct parser *ps, struct json *v)
 		const char *text;
 		enum json_type type;
 		bool value;
-	} words[] = {
-	    {"true", JSON_BOOL, true}, {"false", JSON_BOOL, false}, {"null", JSON_NULL, false}};
+	} words[] = { { "true", JSON_BOOL, true },
+		      { "false", JSON_BOOL, false },
+		      { "null", JSON_NULL, false } };
 
 	for (size_t i = 0; i < 3; i++) {
 		size_t n = strlen(words[i].text);
@@ -326,7 +327,7 @@ static int parse_value(struct parser *ps, struct json *v, int depth)
 
 int json_parse(struct arena *a, const char *text, size_t len, struct json **ret, struct err *err)
 {
-	struct parser ps = {.arena = a, .err = err};
+	struct parser ps = { .arena = a, .err = err };
 	struct json *root = arena_alloc(a, sizeof(*root));
 	int r;
 

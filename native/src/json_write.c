@@ -169,5 +169,5 @@ int jw_finish(struct jw *w, const char **ret, size_t *ret_len)
 void jw_release(struct jw *w)
 {
 	free(w->buf);
-	*w = (struct jw){0};
+	*w = (struct jw){ 0 };
 }

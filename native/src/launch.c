@@ -64,7 +64,8 @@ static void find_title(struct title *ret)
 	start = (uintptr_t)strtoull(p + 1, &p, 10);
 	end = (uintptr_t)strtoull(p, NULL, 10);
 	if (start && end > start) {
-		ret->start = (char *)start; /* NOLINT(performance-no-int-to-ptr): the kernel's word */
+		ret->start =
+			(char *)start; /* NOLINT(performance-no-int-to-ptr): the kernel's word */
 		ret->size = end - start;
 	}
 }
@@ -74,18 +75,18 @@ int launch_load(struct launch *l, const struct create_opts *opts, struct err *er
 	const char *bundle = opts->bundle ? opts->bundle : ".";
 	int r;
 
-	*l = (struct launch){.opts = opts,
-			     .id = opts->id,
-			     .sync = {FD_NONE, FD_NONE},
-			     .fifo_fd = FD_NONE,
-			     .console_fd = FD_NONE,
-			     .overlay_fd = FD_NONE,
-			     .root_fd = FD_NONE,
-			     .proc_fd = FD_NONE,
-			     .devpts_fd = FD_NONE,
-			     .null_fd = FD_NONE,
-			     .console_slave = FD_NONE,
-			     .tasks = {.devices = FD_NONE}};
+	*l = (struct launch){ .opts = opts,
+			      .id = opts->id,
+			      .sync = { FD_NONE, FD_NONE },
+			      .fifo_fd = FD_NONE,
+			      .console_fd = FD_NONE,
+			      .overlay_fd = FD_NONE,
+			      .root_fd = FD_NONE,
+			      .proc_fd = FD_NONE,
+			      .devpts_fd = FD_NONE,
+			      .null_fd = FD_NONE,
+			      .console_slave = FD_NONE,
+			      .tasks = { .devices = FD_NONE } };
 	if (resolve(l, ".", bundle, &l->bundle, err) < 0)
 		return err_prefix(err, "bundle");
 	if ((r = read_config(l, err)) < 0)
@@ -97,6 +98,10 @@ int launch_load(struct launch *l, const struct create_opts *opts, struct err *er
 	l->new_user = l->spec.ns[NS_USER].wanted && !l->spec.ns[NS_USER].path;
 	if ((r = namespaces_check(&l->spec, err)) < 0 || (r = fault_at("load", err)) < 0)
 		return r;
+	if (l->spec.mount_label && *l->spec.mount_label &&
+	    access("/sys/fs/selinux/enforce", F_OK) < 0)
+		return err_set(err, -ENOTSUP,
+			       "linux.mountLabel: SELinux is not enabled on this host");
 	if (l->spec.init)
 		find_title(&l->title);
 	if (l->spec.seccomp_builtin)

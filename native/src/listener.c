@@ -15,7 +15,7 @@
  * and nothing needs to be called by a process that is already filtered. */
 static int fetch(int pidfd, int number, struct err *err)
 {
-	struct timespec pause = {.tv_nsec = 100000};
+	struct timespec pause = { .tv_nsec = 100000 };
 
 	for (int tries = 0; tries < 20000; tries++) {
 		int fd = sys_pidfd_getfd(pidfd, number);
@@ -32,7 +32,7 @@ static int fetch(int pidfd, int number, struct err *err)
 static int connect_to(const char *path, struct err *err)
 {
 	_cleanup_close_ int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 
 	if (!text_copy(addr.sun_path, sizeof(addr.sun_path), path))
 		return err_set(err, -ENAMETOOLONG, "linux.seccomp.listenerPath: too long");
@@ -46,7 +46,7 @@ int listener_pass(const struct seccomp_filter *f, const char *state, pid_t pid, 
 		  int number, int sync_fd, struct err *err)
 {
 	_cleanup_close_ int listener = fetch(pidfd, number, err), sock = FD_NONE;
-	_cleanup_jw_ struct jw w = {0};
+	_cleanup_jw_ struct jw w = { 0 };
 	const char *text;
 	size_t len;
 	int r;

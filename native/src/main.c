@@ -19,25 +19,27 @@ static const struct {
 	const char *name;
 	command_fn run;
 	bool enters_container; /* runs code of berth inside: its binary must be out of reach */
+	bool long_lived;
 	const char *help;
 } commands[] = {
-    {"create", cmd_create, true, "create a container; its process waits for start"},
-    {"start", cmd_start, false, "start a created container"},
-    {"run", cmd_run, true, "create and start a container"},
-    {"state", cmd_state, false, "print a container's state"},
-    {"list", cmd_list, false, "list containers"},
-    {"ps", cmd_ps, false, "list the processes of a container"},
-    {"kill", cmd_kill, false, "send a signal to a container"},
-    {"delete", cmd_delete, false, "remove a stopped container"},
-    {"exec", cmd_exec, true, "run another process in a container"},
-    {"pause", cmd_pause, false, "freeze a container"},
-    {"resume", cmd_resume, false, "thaw a container"},
-    {"update", cmd_update, false, "change a container's limits"},
-    {"events", cmd_events, false, "print a container's usage and out-of-memory events"},
-    {"features", cmd_features, false, "print what this build supports"},
-    {"spec", cmd_spec, false, "write a config.json to start from"},
-    {"monitor", cmd_monitor, true, "create, start and watch over a container"},
-    {"version", cmd_version, false, "print the version"},
+	{ "create", cmd_create, true, false, "create a container; its process waits for start" },
+	{ "start", cmd_start, false, false, "start a created container" },
+	{ "run", cmd_run, true, false, "create and start a container" },
+	{ "state", cmd_state, false, false, "print a container's state" },
+	{ "list", cmd_list, false, false, "list containers" },
+	{ "ps", cmd_ps, false, false, "list the processes of a container" },
+	{ "kill", cmd_kill, false, false, "send a signal to a container" },
+	{ "delete", cmd_delete, false, false, "remove a stopped container" },
+	{ "exec", cmd_exec, true, false, "run another process in a container" },
+	{ "pause", cmd_pause, false, false, "freeze a container" },
+	{ "resume", cmd_resume, false, false, "thaw a container" },
+	{ "update", cmd_update, false, false, "change a container's limits" },
+	{ "events", cmd_events, false, false,
+	  "print a container's usage and out-of-memory events" },
+	{ "features", cmd_features, false, false, "print what this build supports" },
+	{ "spec", cmd_spec, false, false, "write a config.json to start from" },
+	{ "monitor", cmd_monitor, true, true, "create, start and watch over a container" },
+	{ "version", cmd_version, false, false, "print the version" },
 };
 
 static void log_line(const struct globals *g, const struct err *err)
@@ -52,7 +54,7 @@ static void log_line(const struct globals *g, const struct err *err)
 		return;
 	state_now(when, sizeof(when));
 	if (g->log_json) {
-		_cleanup_jw_ struct jw w = {0};
+		_cleanup_jw_ struct jw w = { 0 };
 		const char *text;
 
 		jw_object(&w, NULL);
@@ -81,16 +83,17 @@ static int parse_globals(struct globals *g, int argc, char **argv, int *ret_inde
 	static const char usage[] = "berth [options] COMMAND [options] [arguments]";
 	const char *format = "text", *manager = "cgroupfs", *rootless = NULL, *ignored = NULL;
 	const struct opt table[] = {
-	    {"root", 0, OPT_STRING, &g->root, "DIR", "state folder (/run/berth)"},
-	    {"log", 0, OPT_STRING, &g->log, "FILE", "write errors to a file, too"},
-	    {"log-format", 0, OPT_STRING, &format, "FORMAT", "text or json"},
-	    {"log-level", 0, OPT_STRING, &ignored, "LEVEL", "taken for crun's callers"},
-	    {"debug", 0, OPT_FLAG, &g->debug, NULL, "log more"},
-	    {"systemd-cgroup", 0, OPT_FLAG, &g->systemd_cgroup, NULL, "refused: not built in"},
-	    {"cgroup-manager", 0, OPT_STRING, &manager, "NAME", "cgroupfs or disabled"},
-	    {"rootless", 0, OPT_STRING, &rootless, "VALUE", "true, false or auto"},
-	    {"version", 'v', OPT_FLAG, version, NULL, "print the version"},
-	    {0},
+		{ "root", 0, OPT_STRING, &g->root, "DIR", "state folder (/run/berth)" },
+		{ "log", 0, OPT_STRING, &g->log, "FILE", "write errors to a file, too" },
+		{ "log-format", 0, OPT_STRING, &format, "FORMAT", "text or json" },
+		{ "log-level", 0, OPT_STRING, &ignored, "LEVEL", "taken for crun's callers" },
+		{ "debug", 0, OPT_FLAG, &g->debug, NULL, "log more" },
+		{ "systemd-cgroup", 0, OPT_FLAG, &g->systemd_cgroup, NULL,
+		  "refused: not built in" },
+		{ "cgroup-manager", 0, OPT_STRING, &manager, "NAME", "cgroupfs or disabled" },
+		{ "rootless", 0, OPT_STRING, &rootless, "VALUE", "true, false or auto" },
+		{ "version", 'v', OPT_FLAG, version, NULL, "print the version" },
+		{ 0 },
 	};
 	int r = opts_parse(table, usage, argc, argv, ret_index, err);
 
@@ -118,7 +121,7 @@ static int dispatch(const struct globals *g, int argc, char **argv, char **whole
 		if (strcmp(commands[i].name, argv[0]) != 0)
 			continue;
 		if (commands[i].enters_container) {
-			int r = self_protect(whole, err);
+			int r = self_protect(whole, commands[i].long_lived, err);
 
 			if (r < 0)
 				return r;
@@ -138,7 +141,7 @@ static void fill_stdio(void)
 
 int main(int argc, char **argv)
 {
-	struct globals g = {.root = NULL};
+	struct globals g = { .root = NULL };
 	struct err err = ERR_INIT;
 	bool version = false;
 	int index = 0, status = 0, r;

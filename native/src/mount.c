@@ -14,8 +14,8 @@
 
 int mount_set_attr(int fd, const struct spec_mount *m, struct err *err)
 {
-	struct mount_attr top = {.attr_set = m->attr_set, .attr_clr = m->attr_clear};
-	struct mount_attr all = {.attr_set = m->attr_rec_set, .attr_clr = m->attr_rec_clear};
+	struct mount_attr top = { .attr_set = m->attr_set, .attr_clr = m->attr_clear };
+	struct mount_attr all = { .attr_set = m->attr_rec_set, .attr_clr = m->attr_rec_clear };
 	int r = 0;
 
 	if (top.attr_set || top.attr_clr)
@@ -27,7 +27,7 @@ int mount_set_attr(int fd, const struct spec_mount *m, struct err *err)
 
 static int set_propagation(int fd, const struct spec_mount *m, struct err *err)
 {
-	struct mount_attr attr = {.propagation = m->propagation};
+	struct mount_attr attr = { .propagation = m->propagation };
 	unsigned flags = AT_EMPTY_PATH | (m->propagation_recursive ? AT_RECURSIVE : 0);
 	int r;
 
@@ -58,7 +58,7 @@ static int apply_idmap(const struct launch *l, const struct spec_mount *m, int t
 {
 	const struct id_maps *uids = m->uid_maps.count ? &m->uid_maps : &l->spec.uid_maps;
 	const struct id_maps *gids = m->gid_maps.count ? &m->gid_maps : &l->spec.gid_maps;
-	struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP};
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP };
 	_cleanup_close_ int user = FD_NONE;
 	int r;
 
@@ -78,7 +78,7 @@ static int apply_idmap(const struct launch *l, const struct spec_mount *m, int t
  * peers of the host's mounts, so they are made slaves at once. */
 int mount_prepare_sources(struct launch *l, struct err *err)
 {
-	struct mount_attr slave = {.propagation = MS_SLAVE};
+	struct mount_attr slave = { .propagation = MS_SLAVE };
 
 	l->sources = arena_alloc(&l->arena, (l->spec.mount_count + 1) * sizeof(int));
 	if (!l->sources)
@@ -163,7 +163,7 @@ static int mount_new(struct launch *l, const struct spec_mount *m, struct err *e
 
 	if (target < 0)
 		return target;
-	tree = mount_new_filesystem(m, err);
+	tree = mount_new_filesystem(m, l->spec.mount_label, err);
 	if (tree == -EPERM && strcmp(m->type, "sysfs") == 0 && l->spec.ns[NS_USER].wanted) {
 		/* sysfs shows the network namespace's owner's devices: without one of its own a
 		 * user namespace may only see the host's. */

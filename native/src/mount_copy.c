@@ -51,7 +51,7 @@ static int copy_link(int from, int to, const char *name, const struct stat *st)
 static int copy_subfolder(int from, int to, const char *name, const struct stat *st, int depth)
 {
 	_cleanup_close_ int in =
-	    openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	_cleanup_close_ int out = FD_NONE;
 	int r;
 

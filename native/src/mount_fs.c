@@ -35,13 +35,19 @@ static int set_option(int fs, const char *option, struct err *err)
 	return r < 0 ? err_sys(err, r, "option \"%s\"", option) : 0;
 }
 
+static bool takes_label(const char *type)
+{
+	return strcmp(type, "tmpfs") == 0 || strcmp(type, "devpts") == 0 ||
+	       strcmp(type, "mqueue") == 0;
+}
+
 /* Setting a time mode is always explicit: fsmount knows no "leave it". */
 static unsigned fsmount_attr(const struct spec_mount *m)
 {
 	return (unsigned)((m->attr_set | m->attr_rec_set) & ~(uint64_t)MOUNT_ATTR_IDMAP);
 }
 
-int mount_new_filesystem(const struct spec_mount *m, struct err *err)
+int mount_new_filesystem(const struct spec_mount *m, const char *label, struct err *err)
 {
 	_cleanup_close_ int fs = sys_fsopen(m->type);
 	int r, tree;
@@ -54,6 +60,9 @@ int mount_new_filesystem(const struct spec_mount *m, struct err *err)
 	for (size_t i = 0; i < m->data.count; i++)
 		if ((r = set_option(fs, m->data.items[i], err)) < 0)
 			return r;
+	if (label && *label && takes_label(m->type) &&
+	    (r = sys_fsconfig_string(fs, "context", label)) < 0)
+		return err_sys(err, r, "linux.mountLabel: cannot apply \"%s\"", label);
 	r = sys_fsconfig_create(fs);
 	if (r < 0)
 		return err_sys(err, r, "cannot make a %s", m->type);
@@ -88,16 +97,16 @@ static int bind_group(const struct launch *l, const struct cgroup_dir *d, int ta
 static int mount_cgroup_v1(const struct launch *l, const struct spec_mount *m, int target,
 			   struct err *err)
 {
-	const char *data[] = {"mode=755", "size=64k"};
-	struct spec_mount tmpfs = {.type = "tmpfs", .source = "tmpfs"};
-	struct mount_attr readonly = {.attr_set = m->attr_set & MOUNT_ATTR_RDONLY};
+	const char *data[] = { "mode=755", "size=64k" };
+	struct spec_mount tmpfs = { .type = "tmpfs", .source = "tmpfs" };
+	struct mount_attr readonly = { .attr_set = m->attr_set & MOUNT_ATTR_RDONLY };
 	_cleanup_close_ int tree = FD_NONE;
 	int r;
 
 	tmpfs.data.items = data;
 	tmpfs.data.count = ARRAY_LEN(data);
 	tmpfs.attr_set = m->attr_set & ~(uint64_t)MOUNT_ATTR_RDONLY;
-	tree = mount_new_filesystem(&tmpfs, err);
+	tree = mount_new_filesystem(&tmpfs, l->spec.mount_label, err);
 	if (tree < 0)
 		return tree;
 	r = sys_move_mount(tree, target, "");
@@ -114,7 +123,7 @@ static int mount_cgroup_v1(const struct launch *l, const struct spec_mount *m, i
 			return r;
 	}
 	for (int c = 0; c < CG_UNIFIED; c++) {
-		static const char *const alias[] = {"cpu", "cpuacct", "net_cls", "net_prio"};
+		static const char *const alias[] = { "cpu", "cpuacct", "net_cls", "net_prio" };
 		const char *name = c == CG_CPU	      ? alias[0]
 				   : c == CG_CPUACCT  ? alias[1]
 				   : c == CG_NET_CLS  ? alias[2]
@@ -148,7 +157,7 @@ int mount_cgroup(const struct launch *l, const struct spec_mount *m, struct err 
 	v2.type = "cgroup2";
 	v2.source = "cgroup2";
 	v2.data.count = 0; /* v1 options such as xattr mean nothing here */
-	tree = mount_new_filesystem(&v2, err);
+	tree = mount_new_filesystem(&v2, NULL, err);
 	if (tree < 0)
 		return tree;
 	r = sys_move_mount(tree, target, "");

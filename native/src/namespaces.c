@@ -20,10 +20,10 @@ static const struct {
 	const char *name;
 	uint64_t flag;
 } kinds[NS_KINDS] = {
-    [NS_USER] = {"user", CLONE_NEWUSER},       [NS_MOUNT] = {"mount", CLONE_NEWNS},
-    [NS_PID] = {"pid", CLONE_NEWPID},	       [NS_NET] = {"network", CLONE_NEWNET},
-    [NS_IPC] = {"ipc", CLONE_NEWIPC},	       [NS_UTS] = {"uts", CLONE_NEWUTS},
-    [NS_CGROUP] = {"cgroup", CLONE_NEWCGROUP}, [NS_TIME] = {"time", CLONE_NEWTIME},
+	[NS_USER] = { "user", CLONE_NEWUSER },	     [NS_MOUNT] = { "mount", CLONE_NEWNS },
+	[NS_PID] = { "pid", CLONE_NEWPID },	     [NS_NET] = { "network", CLONE_NEWNET },
+	[NS_IPC] = { "ipc", CLONE_NEWIPC },	     [NS_UTS] = { "uts", CLONE_NEWUTS },
+	[NS_CGROUP] = { "cgroup", CLONE_NEWCGROUP }, [NS_TIME] = { "time", CLONE_NEWTIME },
 };
 
 /* In a user namespace the ipc namespace is made later, too, by its mapped root: the files of its
@@ -134,7 +134,7 @@ int namespaces_time_offsets(const struct spec *spec, struct err *err)
 int network_loopback_up(struct err *err)
 {
 	_cleanup_close_ int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct ifreq req = {.ifr_name = "lo"};
+	struct ifreq req = { .ifr_name = "lo" };
 
 	req.ifr_flags = IFF_UP | IFF_RUNNING;
 	if (sock < 0 || ioctl(sock, SIOCSIFFLAGS, &req) < 0)

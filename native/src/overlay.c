@@ -108,8 +108,8 @@ static int describe_layers(const struct spec_overlay *o, struct layers *l, char 
 		path[n] = '\0';
 		if ((fd = layers_add(l, path, err)) < 0)
 			return fd;
-		len +=
-		    (size_t)snprintf(text + len, size - len, "%s%d", l->count > 1 ? ":" : "", fd);
+		len += (size_t)snprintf(text + len, size - len, "%s%d", l->count > 1 ? ":" : "",
+					fd);
 		p += n + (p[n] == ':');
 	}
 	if (o->upper) {
@@ -127,7 +127,7 @@ static int describe_layers(const struct spec_overlay *o, struct layers *l, char 
  * long as this clone of its tree does. */
 static int mount_by_string(const struct launch *l, struct err *err)
 {
-	__attribute__((cleanup(layers_close))) struct layers layers = {0};
+	__attribute__((cleanup(layers_close))) struct layers layers = { 0 };
 	_cleanup_close_ int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_close_ int old_ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	char options[4096];

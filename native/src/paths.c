@@ -14,14 +14,14 @@
 /* One empty read-only tmpfs serves every masked folder. */
 static int empty_folder(int *cached, struct err *err)
 {
-	const char *data[] = {"nr_blocks=1", "nr_inodes=1"};
-	struct spec_mount m = {.type = "tmpfs", .source = "tmpfs"};
+	const char *data[] = { "nr_blocks=1", "nr_inodes=1" };
+	struct spec_mount m = { .type = "tmpfs", .source = "tmpfs" };
 
 	m.data.items = data;
 	m.data.count = ARRAY_LEN(data);
 	m.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
 	if (*cached < 0) {
-		*cached = mount_new_filesystem(&m, err);
+		*cached = mount_new_filesystem(&m, NULL, err);
 		return *cached;
 	}
 	return 0;
@@ -56,7 +56,7 @@ static int mask(const struct launch *l, const char *path, int *folder, struct er
 
 static int make_readonly(const struct launch *l, const char *path, struct err *err)
 {
-	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
 	_cleanup_close_ int target = inroot_open(l->root_fd, path);
 	_cleanup_close_ int tree = FD_NONE;
 	int r;

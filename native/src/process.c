@@ -40,14 +40,14 @@ struct sched_attr_v0 {
 
 static int set_scheduler(const struct spec_scheduler *s, struct err *err)
 {
-	struct sched_attr_v0 attr = {.size = sizeof(attr),
-				     .policy = s->policy,
-				     .flags = s->flags,
-				     .nice = s->nice,
-				     .priority = s->priority,
-				     .runtime = s->runtime,
-				     .deadline = s->deadline,
-				     .period = s->period};
+	struct sched_attr_v0 attr = { .size = sizeof(attr),
+				      .policy = s->policy,
+				      .flags = s->flags,
+				      .nice = s->nice,
+				      .priority = s->priority,
+				      .runtime = s->runtime,
+				      .deadline = s->deadline,
+				      .period = s->period };
 
 	if (s->set && syscall(SYS_sched_setattr, 0, &attr, 0) < 0)
 		return err_sys(err, -errno, "process.scheduler: cannot set");
@@ -97,8 +97,9 @@ int process_limits(const struct spec_process *p, struct err *err)
 static int write_label(int proc_fd, const char *file, const char *text, const char *what,
 		       struct err *err)
 {
-	_cleanup_close_ int fd = sys_openat2(
-	    proc_fd, file, O_WRONLY, 0, RESOLVE_NO_XDEV | RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
+	_cleanup_close_ int fd =
+		sys_openat2(proc_fd, file, O_WRONLY, 0,
+			    RESOLVE_NO_XDEV | RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
 	int r = fd < 0 ? fd : write_fd(fd, text);
 
 	return r < 0 ? err_sys(err, r, "process.%s: this kernel cannot apply it", what) : 0;
@@ -158,8 +159,8 @@ static void raise_ambient(uint64_t ambient)
  * run without all capabilities rely on (the bounding set only ever shrinks). */
 static uint64_t caller_permitted(void)
 {
-	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[2] = {{0}};
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2] = { { 0 } };
 
 	if (syscall(SYS_capget, &head, data) < 0)
 		return 0;

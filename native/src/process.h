@@ -10,8 +10,8 @@ int process_identity(const struct spec_process *p, struct err *err);
 int process_enter_cwd(const struct spec_process *p, struct err *err);
 /* Finds args[0] in the PATH of the process; ret has room for 4096 bytes. */
 int process_find_program(const struct spec_process *p, char *ret, struct err *err);
-/* Adds HOME from /etc/passwd and, for socket activation, LISTEN_PID when they are missing. */
-int process_complete_env(struct arena *a, struct spec_process *p, struct err *err);
+/* Adds HOME from /etc/passwd when it is missing and, for socket activation, LISTEN_FDS. */
+int process_complete_env(struct arena *a, struct spec_process *p, int listen_fds, struct err *err);
 /* Gives 0, 1, 2 to the user, as far as they are not /dev/null. */
 void process_own_stdio(const struct spec_process *p);
 int process_set_affinity(const char *list, struct err *err);

@@ -86,7 +86,7 @@ static char *field(char *line, int n)
 static char *home_of(uint32_t uid)
 {
 	_cleanup_close_ int fd =
-	    open("/etc/passwd", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+		open("/etc/passwd", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	_cleanup_free_ char *text = NULL;
 	struct stat st;
 	char *save = NULL;
@@ -114,20 +114,24 @@ static char *home_of(uint32_t uid)
 	return NULL;
 }
 
-int process_complete_env(struct arena *a, struct spec_process *p, struct err *err)
+int process_complete_env(struct arena *a, struct spec_process *p, int listen_fds, struct err *err)
 {
-	const char **items;
-	_cleanup_free_ char *home = NULL;
+	const char **items = arena_alloc(a, (p->env.count + 4) * sizeof(*items));
+	size_t n = p->env.count;
 
-	if (env_get(&p->env, "HOME"))
-		return 0;
-	items = arena_alloc(a, (p->env.count + 2) * sizeof(*items));
 	if (!items)
 		return err_set(err, -ENOMEM, "process.env: too large");
-	memcpy(items, p->env.items, p->env.count * sizeof(*items));
-	home = home_of(p->uid);
-	items[p->env.count] = arena_printf(a, "HOME=%s", home ? home : "/");
+	memcpy(items, p->env.items, n * sizeof(*items));
+	if (!env_get(&p->env, "HOME")) {
+		_cleanup_free_ char *home = home_of(p->uid);
+
+		items[n++] = arena_printf(a, "HOME=%s", home ? home : "/");
+	}
+	if (listen_fds > 0) {
+		items[n++] = arena_printf(a, "LISTEN_FDS=%d", listen_fds);
+		items[n++] = "LISTEN_PID=1";
+	}
 	p->env.items = items;
-	p->env.count++;
+	p->env.count = n;
 	return 0;
 }

@@ -16,8 +16,8 @@
 
 static void forwarded(sigset_t *set)
 {
-	static const int kept[] = {SIGSEGV, SIGBUS,  SIGFPE,  SIGILL,
-				   SIGABRT, SIGTTIN, SIGTTOU, SIGURG};
+	static const int kept[] = { SIGSEGV, SIGBUS,  SIGFPE,  SIGILL,
+				    SIGABRT, SIGTTIN, SIGTTOU, SIGURG };
 
 	(void)sigfillset(set);
 	for (size_t i = 0; i < ARRAY_LEN(kept); i++)
@@ -105,7 +105,7 @@ static void drain(const struct relay *r)
 
 int relay_wait(pid_t pid, int pidfd, int master, int *ret_code, struct err *err)
 {
-	struct relay r = {.pid = pid, .pidfd = pidfd, .master = master, .stdin_open = true};
+	struct relay r = { .pid = pid, .pidfd = pidfd, .master = master, .stdin_open = true };
 	_cleanup_close_ int sfd = FD_NONE;
 	sigset_t set;
 	bool done = false;
@@ -118,10 +118,10 @@ int relay_wait(pid_t pid, int pidfd, int master, int *ret_code, struct err *err)
 	/* The child may have ended before the first signal could be seen. */
 	(void)kill(getpid(), SIGCHLD);
 	while (!done) {
-		struct pollfd p[3] = {
-		    {.fd = sfd, .events = POLLIN},
-		    {.fd = master, .events = POLLIN},
-		    {.fd = master >= 0 && r.stdin_open ? 0 : -1, .events = POLLIN}};
+		struct pollfd p[3] = { { .fd = sfd, .events = POLLIN },
+				       { .fd = master, .events = POLLIN },
+				       { .fd = master >= 0 && r.stdin_open ? 0 : -1,
+					 .events = POLLIN } };
 
 		if (poll(p, 3, -1) < 0 && errno != EINTR)
 			return err_sys(err, -errno, "cannot wait");

@@ -112,9 +112,10 @@ static int parse_weights(struct arena *a, const struct json *io, struct resource
 static int parse_blkio(struct arena *a, const struct json *doc, struct resources *r,
 		       struct err *err)
 {
-	static const char *const keys[RATE_KINDS] = {
-	    "throttleReadBpsDevice", "throttleWriteBpsDevice", "throttleReadIOPSDevice",
-	    "throttleWriteIOPSDevice"};
+	static const char *const keys[RATE_KINDS] = { "throttleReadBpsDevice",
+						      "throttleWriteBpsDevice",
+						      "throttleReadIOPSDevice",
+						      "throttleWriteIOPSDevice" };
 	const struct json *io = NULL;
 
 	if (json_get_object(doc, "blockIO", &io, err) < 0 ||
@@ -280,7 +281,7 @@ static int parse_unified(struct arena *a, const struct json *doc, struct resourc
 		if (strchr(v->key, '/') || v->key[0] == '.' || !strchr(v->key, '.') ||
 		    strlen(v->key) > 100)
 			return err_set(err, -EINVAL, "unified: \"%s\" is no cgroup file", v->key);
-		r->unified[r->unified_count++] = (struct unified_value){v->key, v->string};
+		r->unified[r->unified_count++] = (struct unified_value){ v->key, v->string };
 	}
 	return 0;
 }
@@ -288,7 +289,7 @@ static int parse_unified(struct arena *a, const struct json *doc, struct resourc
 int resources_parse(struct arena *a, const struct json *doc, struct resources *ret, struct err *err)
 {
 	const struct json *pids = NULL;
-	struct resources r = {.present = doc != NULL};
+	struct resources r = { .present = doc != NULL };
 
 	if (parse_memory(doc, &r, err) < 0 || parse_cpu(doc, &r, err) < 0 ||
 	    parse_blkio(a, doc, &r, err) < 0 || parse_devices(a, doc, &r, err) < 0 ||

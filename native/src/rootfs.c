@@ -40,7 +40,7 @@ int rootfs_prepare(struct launch *l, struct err *err)
 	l->root_fd = l->overlay_fd;
 	if (l->root_fd < 0) {
 		l->root_fd =
-		    sys_open_tree(AT_FDCWD, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH);
+			sys_open_tree(AT_FDCWD, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH);
 		if (l->root_fd < 0)
 			return err_sys(err, l->root_fd, "root.path: cannot clone %s", l->rootfs);
 	}
@@ -75,7 +75,7 @@ static int enter_by_move(const struct launch *l, struct err *err)
 
 int rootfs_enter(struct launch *l, struct err *err)
 {
-	struct mount_attr readonly = {.attr_set = MOUNT_ATTR_RDONLY};
+	struct mount_attr readonly = { .attr_set = MOUNT_ATTR_RDONLY };
 	uint64_t propagation = l->spec.root_propagation;
 	int r = fault_at("pivot", err);
 

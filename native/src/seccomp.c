@@ -13,33 +13,33 @@
 #define ROWS (sizeof(syscall_rows) / sizeof(syscall_rows[0]))
 
 static const struct name_value action_names[] = {
-    {"SCMP_ACT_KILL", SECCOMP_RET_KILL_THREAD},
-    {"SCMP_ACT_KILL_THREAD", SECCOMP_RET_KILL_THREAD},
-    {"SCMP_ACT_KILL_PROCESS", SECCOMP_RET_KILL_PROCESS},
-    {"SCMP_ACT_TRAP", SECCOMP_RET_TRAP},
-    {"SCMP_ACT_ERRNO", SECCOMP_RET_ERRNO},
-    {"SCMP_ACT_TRACE", SECCOMP_RET_TRACE},
-    {"SCMP_ACT_ALLOW", SECCOMP_RET_ALLOW},
-    {"SCMP_ACT_LOG", SECCOMP_RET_LOG},
-    {"SCMP_ACT_NOTIFY", SECCOMP_RET_USER_NOTIF},
-    {NULL, 0},
+	{ "SCMP_ACT_KILL", SECCOMP_RET_KILL_THREAD },
+	{ "SCMP_ACT_KILL_THREAD", SECCOMP_RET_KILL_THREAD },
+	{ "SCMP_ACT_KILL_PROCESS", SECCOMP_RET_KILL_PROCESS },
+	{ "SCMP_ACT_TRAP", SECCOMP_RET_TRAP },
+	{ "SCMP_ACT_ERRNO", SECCOMP_RET_ERRNO },
+	{ "SCMP_ACT_TRACE", SECCOMP_RET_TRACE },
+	{ "SCMP_ACT_ALLOW", SECCOMP_RET_ALLOW },
+	{ "SCMP_ACT_LOG", SECCOMP_RET_LOG },
+	{ "SCMP_ACT_NOTIFY", SECCOMP_RET_USER_NOTIF },
+	{ NULL, 0 },
 };
 
 static const struct name_value flag_names[] = {
-    {"SECCOMP_FILTER_FLAG_TSYNC", SECCOMP_FILTER_FLAG_TSYNC},
-    {"SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG},
-    {"SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW},
-    {"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV},
-    {NULL, 0},
+	{ "SECCOMP_FILTER_FLAG_TSYNC", SECCOMP_FILTER_FLAG_TSYNC },
+	{ "SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG },
+	{ "SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW },
+	{ "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV },
+	{ NULL, 0 },
 };
 
 /* Architectures of the spec that an x86-64 kernel never reports: valid, without effect. */
 static const char *const foreign_archs[] = {
-    "SCMP_ARCH_ARM",	     "SCMP_ARCH_AARCH64", "SCMP_ARCH_MIPS",	"SCMP_ARCH_MIPS64",
-    "SCMP_ARCH_MIPS64N32",   "SCMP_ARCH_MIPSEL",  "SCMP_ARCH_MIPSEL64", "SCMP_ARCH_MIPSEL64N32",
-    "SCMP_ARCH_PPC",	     "SCMP_ARCH_PPC64",	  "SCMP_ARCH_PPC64LE",	"SCMP_ARCH_S390",
-    "SCMP_ARCH_S390X",	     "SCMP_ARCH_PARISC",  "SCMP_ARCH_PARISC64", "SCMP_ARCH_RISCV64",
-    "SCMP_ARCH_LOONGARCH64", "SCMP_ARCH_M68K",	  "SCMP_ARCH_SH",	"SCMP_ARCH_SHEB",
+	"SCMP_ARCH_ARM",	 "SCMP_ARCH_AARCH64", "SCMP_ARCH_MIPS",	    "SCMP_ARCH_MIPS64",
+	"SCMP_ARCH_MIPS64N32",	 "SCMP_ARCH_MIPSEL",  "SCMP_ARCH_MIPSEL64", "SCMP_ARCH_MIPSEL64N32",
+	"SCMP_ARCH_PPC",	 "SCMP_ARCH_PPC64",   "SCMP_ARCH_PPC64LE",  "SCMP_ARCH_S390",
+	"SCMP_ARCH_S390X",	 "SCMP_ARCH_PARISC",  "SCMP_ARCH_PARISC64", "SCMP_ARCH_RISCV64",
+	"SCMP_ARCH_LOONGARCH64", "SCMP_ARCH_M68K",    "SCMP_ARCH_SH",	    "SCMP_ARCH_SHEB",
 };
 
 static int parse_action(const struct json *obj, const char *action_key, const char *errno_key,
@@ -150,7 +150,7 @@ static int add_name(struct arena *a, struct seccomp_plan *plan, const char *name
 		    const struct seccomp_rule *rule, bool alternatives, struct err *err)
 {
 	const struct syscall_row *row =
-	    bsearch(name, syscall_rows, ROWS, sizeof(syscall_rows[0]), compare_row);
+		bsearch(name, syscall_rows, ROWS, sizeof(syscall_rows[0]), compare_row);
 	size_t times = alternatives ? rule->condition_count : 1;
 
 	if (!row)
@@ -175,7 +175,7 @@ static int parse_rule(struct arena *a, const struct json *v, struct seccomp_plan
 {
 	const struct json *names = NULL, *args = NULL;
 	struct seccomp_condition *conditions = NULL;
-	struct seccomp_rule rule = {0};
+	struct seccomp_rule rule = { 0 };
 	bool repeated = false;
 
 	if (json_get_array(v, "names", &names, err) < 0 ||
@@ -211,7 +211,7 @@ static int parse_flags(const struct json *doc, struct seccomp_filter *f, struct 
 	json_each(v, list)
 	{
 		const struct name_value *n =
-		    v->type == JSON_STRING ? name_find(flag_names, v->string) : NULL;
+			v->type == JSON_STRING ? name_find(flag_names, v->string) : NULL;
 
 		if (!n)
 			return err_set(err, -EINVAL, "flags: unknown \"%s\"",
@@ -263,7 +263,7 @@ static int compile(struct arena *a, const struct json *doc, struct seccomp_filte
 int seccomp_compile(struct arena *a, const struct json *doc, struct seccomp_filter *ret,
 		    struct err *err)
 {
-	struct seccomp_filter f = {0};
+	struct seccomp_filter f = { 0 };
 
 	if (compile(a, doc, &f, err) < 0)
 		return err_prefix(err, "linux.seccomp");

@@ -21,7 +21,7 @@ static void emit(struct code *c, uint16_t op, uint32_t k, uint8_t jt, uint8_t jf
 		c->full = true;
 		return;
 	}
-	c->ins[c->len++] = (struct sock_filter){op, jt, jf, k};
+	c->ins[c->len++] = (struct sock_filter){ op, jt, jf, k };
 }
 
 static void emit_load(struct code *c, uint32_t offset)
@@ -130,7 +130,7 @@ static size_t make_ranges(const struct seccomp_plan *plan, int arch, struct rang
 	size_t n = 0;
 
 	for (int nr = 0; nr <= plan->highest[arch] + 1; nr++) {
-		struct range next = {.start = (uint32_t)nr, .action = plan->default_action};
+		struct range next = { .start = (uint32_t)nr, .action = plan->default_action };
 
 		if (nr > plan->highest[arch])
 			next.action = plan->newer_action;
@@ -170,7 +170,7 @@ static int emit_tree(struct code *c, const struct seccomp_plan *plan, const stru
 		if (c->full)
 			return 0;
 		memmove(&c->ins[slot + 2], &c->ins[slot + 1], left * sizeof(c->ins[0]));
-		c->ins[slot + 1] = (struct sock_filter){BPF_JMP | BPF_JA, 0, 0, (uint32_t)left};
+		c->ins[slot + 1] = (struct sock_filter){ BPF_JMP | BPF_JA, 0, 0, (uint32_t)left };
 		c->ins[slot].jf = 1;
 	}
 	return emit_tree(c, plan, ranges + mid, n - mid, base);
@@ -178,7 +178,7 @@ static int emit_tree(struct code *c, const struct seccomp_plan *plan, const stru
 
 static int emit_arch(struct code *c, const struct seccomp_plan *plan, int arch, uint32_t base)
 {
-	struct range ranges[SECCOMP_NUMBERS + 2] = {0};
+	struct range ranges[SECCOMP_NUMBERS + 2] = { 0 };
 	size_t n;
 
 	if (!plan->arch[arch]) {

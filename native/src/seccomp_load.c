@@ -15,14 +15,14 @@ struct program {
 void seccomp_default(struct seccomp_filter *ret)
 {
 	*ret = (struct seccomp_filter){
-	    .code = seccomp_default_code,
-	    .len = sizeof(seccomp_default_code) / sizeof(seccomp_default_code[0]),
+		.code = seccomp_default_code,
+		.len = sizeof(seccomp_default_code) / sizeof(seccomp_default_code[0]),
 	};
 }
 
 int seccomp_load(const struct seccomp_filter *f, int *ret_listener, struct err *err)
 {
-	struct program program = {.len = f->len, .code = f->code};
+	struct program program = { .len = f->len, .code = f->code };
 	uint32_t flags = f->flags;
 	int r;
 

@@ -12,6 +12,9 @@
 #include "cleanup.h"
 #include "sys.h"
 
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x0010U
+#endif
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 extern char **environ;
@@ -31,7 +34,7 @@ static bool is_protected(int self)
  * EROFS, and nobody can find the mount to change it. */
 static int clone_readonly(int self)
 {
-	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV};
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV };
 	int fd = sys_open_tree(self, "", OPEN_TREE_CLONE | AT_EMPTY_PATH), r;
 
 	if (fd < 0)
@@ -44,13 +47,25 @@ static int clone_readonly(int self)
 	return fd;
 }
 
+/* MFD_EXEC says that the copy is meant to be run; kernels before 6.3 do not know it. */
+static int make_memfd(void)
+{
+	int fd = memfd_create("berth", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
+
+	if (fd < 0 && errno == EINVAL)
+		fd = memfd_create("berth", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	return fd < 0 ? -errno : fd;
+}
+
 static int copy_sealed(int self)
 {
-	_cleanup_close_ int mem = memfd_create("berth", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	_cleanup_close_ int mem = make_memfd();
 	struct stat st;
 	off_t at = 0;
 
-	if (mem < 0 || fstat(self, &st) < 0)
+	if (mem < 0)
+		return mem;
+	if (fstat(self, &st) < 0)
 		return -errno;
 	while (at < st.st_size)
 		if (sendfile(mem, self, &at, (size_t)(st.st_size - at)) <= 0)
@@ -60,7 +75,7 @@ static int copy_sealed(int self)
 	return steal_fd(&mem);
 }
 
-int self_protect(char **argv, struct err *err)
+int self_protect(char **argv, bool long_lived, struct err *err)
 {
 	_cleanup_close_ int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), copy = FD_NONE;
 
@@ -68,9 +83,9 @@ int self_protect(char **argv, struct err *err)
 		return err_sys(err, -errno, "cannot open the runtime's own file");
 	if (is_protected(self))
 		return 0;
-	copy = clone_readonly(self);
+	copy = long_lived ? clone_readonly(self) : copy_sealed(self);
 	if (copy < 0)
-		copy = copy_sealed(self);
+		copy = long_lived ? copy_sealed(self) : clone_readonly(self);
 	if (copy < 0)
 		return err_sys(err, copy, "cannot protect the runtime's own file");
 	(void)syscall(SYS_execveat, copy, "", argv, environ, AT_EMPTY_PATH);

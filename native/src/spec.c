@@ -39,7 +39,7 @@ int spec_get_pairs(struct arena *a, const struct json *obj, const char *key, str
 	{
 		if (v->type != JSON_STRING)
 			return err_set(err, -EINVAL, "%s[\"%s\"]: must be a string", key, v->key);
-		ret->items[ret->count++] = (struct pair){v->key, v->string};
+		ret->items[ret->count++] = (struct pair){ v->key, v->string };
 	}
 	return 1;
 }
@@ -113,9 +113,9 @@ static int parse_one_hook(struct arena *a, const struct json *v, struct spec_hoo
 
 int spec_parse_hooks(struct arena *a, const struct json *doc, struct spec *spec, struct err *err)
 {
-	static const char *const names[HOOK_KINDS] = {"prestart",	 "createRuntime",
-						      "createContainer", "startContainer",
-						      "poststart",	 "poststop"};
+	static const char *const names[HOOK_KINDS] = { "prestart",	  "createRuntime",
+						       "createContainer", "startContainer",
+						       "poststart",	  "poststop" };
 	const struct json *hooks = NULL;
 	int r = json_get_object(doc, "hooks", &hooks, err);
 
@@ -214,7 +214,7 @@ static int parse_top(struct arena *a, const struct json *doc, struct spec *spec,
 int spec_parse(struct arena *a, const char *text, size_t len, struct spec *ret, struct err *err)
 {
 	struct json *doc = NULL;
-	struct spec spec = {0};
+	struct spec spec = { 0 };
 	int r = json_parse(a, text, len, &doc, err);
 
 	if (r >= 0)

@@ -7,8 +7,8 @@
 
 static int parse_namespaces(const struct json *doc, struct spec *spec, struct err *err)
 {
-	static const char *const names[NS_KINDS] = {"user", "mount", "pid",    "network",
-						    "ipc",  "uts",   "cgroup", "time"};
+	static const char *const names[NS_KINDS] = { "user", "mount", "pid",	"network",
+						     "ipc",  "uts",   "cgroup", "time" };
 	const struct json *list = NULL;
 	int r = json_get_array(doc, "namespaces", &list, err);
 
@@ -183,9 +183,10 @@ static bool starts_with(const char *s, const char *prefix)
 /* A sysctl that no namespace of the container holds would change the host. */
 static int check_sysctl(const struct spec *spec, const char *key, struct err *err)
 {
-	static const char *const ipc[] = {"kernel.msgmax", "kernel.msgmnb",	    "kernel.msgmni",
-					  "kernel.sem",	   "kernel.shmall",	    "kernel.shmmax",
-					  "kernel.shmmni", "kernel.shm_rmid_forced"};
+	static const char *const ipc[] = { "kernel.msgmax", "kernel.msgmnb",
+					   "kernel.msgmni", "kernel.sem",
+					   "kernel.shmall", "kernel.shmmax",
+					   "kernel.shmmni", "kernel.shm_rmid_forced" };
 	bool is_ipc = starts_with(key, "fs.mqueue.");
 
 	for (size_t i = 0; i < sizeof(ipc) / sizeof(ipc[0]); i++)

@@ -21,29 +21,29 @@ struct option {
 };
 
 static const struct option options[] = {
-    {"ro", SET, MOUNT_ATTR_RDONLY},
-    {"rw", CLEAR, MOUNT_ATTR_RDONLY},
-    {"nosuid", SET, MOUNT_ATTR_NOSUID},
-    {"suid", CLEAR, MOUNT_ATTR_NOSUID},
-    {"nodev", SET, MOUNT_ATTR_NODEV},
-    {"dev", CLEAR, MOUNT_ATTR_NODEV},
-    {"noexec", SET, MOUNT_ATTR_NOEXEC},
-    {"exec", CLEAR, MOUNT_ATTR_NOEXEC},
-    {"nodiratime", SET, MOUNT_ATTR_NODIRATIME},
-    {"diratime", CLEAR, MOUNT_ATTR_NODIRATIME},
-    {"nosymfollow", SET, MOUNT_ATTR_NOSYMFOLLOW},
-    {"symfollow", CLEAR, MOUNT_ATTR_NOSYMFOLLOW},
-    {"noatime", SET, MOUNT_ATTR_NOATIME},
-    {"atime", CLEAR, MOUNT_ATTR_NOATIME},
-    {"strictatime", SET, MOUNT_ATTR_STRICTATIME},
-    {"nostrictatime", CLEAR, MOUNT_ATTR_STRICTATIME},
-    {"relatime", SET, MOUNT_ATTR_RELATIME},
-    {"norelatime", CLEAR, MOUNT_ATTR_RELATIME},
+	{ "ro", SET, MOUNT_ATTR_RDONLY },
+	{ "rw", CLEAR, MOUNT_ATTR_RDONLY },
+	{ "nosuid", SET, MOUNT_ATTR_NOSUID },
+	{ "suid", CLEAR, MOUNT_ATTR_NOSUID },
+	{ "nodev", SET, MOUNT_ATTR_NODEV },
+	{ "dev", CLEAR, MOUNT_ATTR_NODEV },
+	{ "noexec", SET, MOUNT_ATTR_NOEXEC },
+	{ "exec", CLEAR, MOUNT_ATTR_NOEXEC },
+	{ "nodiratime", SET, MOUNT_ATTR_NODIRATIME },
+	{ "diratime", CLEAR, MOUNT_ATTR_NODIRATIME },
+	{ "nosymfollow", SET, MOUNT_ATTR_NOSYMFOLLOW },
+	{ "symfollow", CLEAR, MOUNT_ATTR_NOSYMFOLLOW },
+	{ "noatime", SET, MOUNT_ATTR_NOATIME },
+	{ "atime", CLEAR, MOUNT_ATTR_NOATIME },
+	{ "strictatime", SET, MOUNT_ATTR_STRICTATIME },
+	{ "nostrictatime", CLEAR, MOUNT_ATTR_STRICTATIME },
+	{ "relatime", SET, MOUNT_ATTR_RELATIME },
+	{ "norelatime", CLEAR, MOUNT_ATTR_RELATIME },
 };
 
 static const char *const ignored[] = {
-    "defaults", "async",    "auto",	  "nouser", "mand",   "nomand",
-    "_netdev",	"iversion", "noiversion", "loud",   "silent", "norbind",
+	"defaults", "async",	"auto",	      "nouser", "mand",	  "nomand",
+	"_netdev",  "iversion", "noiversion", "loud",	"silent", "norbind",
 };
 
 static bool is_ignored(const char *o)
@@ -177,8 +177,8 @@ int spec_parse_mounts(struct arena *a, const struct json *list, struct spec *spe
 
 void spec_each_mount_option(struct jw *w)
 {
-	static const char *const words[] = {"bind",    "rbind", "tmpcopyup",
-					    "remount", "idmap", "ridmap"};
+	static const char *const words[] = { "bind",	"rbind", "tmpcopyup",
+					     "remount", "idmap", "ridmap" };
 	char name[32];
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)

@@ -63,8 +63,8 @@ static int parse_cap_set(const struct json *caps, const char *key, uint64_t *ret
 
 static int parse_caps(const struct json *doc, struct spec_process *p, struct err *err)
 {
-	static const char *const names[CAP_SETS] = {"bounding", "effective", "inheritable",
-						    "permitted", "ambient"};
+	static const char *const names[CAP_SETS] = { "bounding", "effective", "inheritable",
+						     "permitted", "ambient" };
 	const struct json *caps = NULL;
 	int r = json_get_object(doc, "capabilities", &caps, err);
 
@@ -208,7 +208,7 @@ static int parse_small(const struct json *doc, struct spec_process *p, struct er
 int spec_parse_process(struct arena *a, const struct json *doc, struct spec_process *ret,
 		       struct err *err)
 {
-	struct spec_process p = {0};
+	struct spec_process p = { 0 };
 
 	if (parse_small(doc, &p, err) < 0 || parse_user(a, doc, &p, err) < 0 ||
 	    spec_get_strings(a, doc, "args", &p.args, err) < 0 ||

@@ -75,7 +75,7 @@ static int put_file(int dir, const char *name, const char *text, size_t len)
 	(void)snprintf(tmp, sizeof(tmp), "%s.tmp", name);
 	{
 		_cleanup_close_ int fd =
-		    openat(dir, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+			openat(dir, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
 		r = fd < 0 ? -errno : write_all(fd, text, len);
 	}
@@ -89,7 +89,7 @@ static int put_file(int dir, const char *name, const char *text, size_t len)
 int state_save(int dir_fd, const char *id, const struct state *s, const struct spec *spec,
 	       struct err *err)
 {
-	_cleanup_jw_ struct jw w = {0};
+	_cleanup_jw_ struct jw w = { 0 };
 	const char *text;
 	size_t len;
 	int r;
@@ -117,7 +117,7 @@ int state_save(int dir_fd, const char *id, const struct state *s, const struct s
 int state_load(struct arena *a, int dir_fd, struct state *ret, struct err *err)
 {
 	_cleanup_free_ char *text = NULL;
-	struct state s = {0};
+	struct state s = { 0 };
 	struct json *doc = NULL;
 	int64_t pid = 0;
 	size_t len;
@@ -145,10 +145,10 @@ int state_load(struct arena *a, int dir_fd, struct state *ret, struct err *err)
 
 int state_remove(int root_fd, const char *id, struct err *err)
 {
-	static const char *const files[] = {"exec.fifo", "config.json", "state.json",
-					    "config.json.tmp", "state.json.tmp"};
+	static const char *const files[] = { "exec.fifo", "config.json", "state.json",
+					     "config.json.tmp", "state.json.tmp" };
 	_cleanup_close_ int dir =
-	    openat(root_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		openat(root_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 	if (dir < 0)
 		return errno == ENOENT ? 0
@@ -164,7 +164,7 @@ int state_remove(int root_fd, const char *id, struct err *err)
 int state_format(const struct spec *spec, const char *id, const char *status, int pid,
 		 const char *bundle, char **ret, struct err *err)
 {
-	struct jw w = {0};
+	struct jw w = { 0 };
 	const char *text;
 
 	jw_object(&w, NULL);

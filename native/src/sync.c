@@ -9,22 +9,23 @@
 static const char *kind_name(int kind)
 {
 	static const char *const names[] = {
-	    "?",     "ERROR", "PID",	  "MAPPED", "HOOKS_PLEASE", "HOOKS_DONE", "TERMINAL",
-	    "READY", "START", "LISTENER", "GO"};
+		"?",	 "ERROR", "PID",      "MAPPED", "HOOKS_PLEASE", "HOOKS_DONE", "TERMINAL",
+		"READY", "START", "LISTENER", "GO"
+	};
 
 	return kind > 0 && (size_t)kind < ARRAY_LEN(names) ? names[kind] : names[0];
 }
 
 int sync_send(int sock, enum sync_kind kind, int number, int fd)
 {
-	struct sync_message m = {.kind = (int)kind, .number = number};
+	struct sync_message m = { .kind = (int)kind, .number = number };
 
 	return send_with_fd(sock, &m, offsetof(struct sync_message, text), fd);
 }
 
 void sync_send_error(int sock, const struct err *err)
 {
-	struct sync_message m = {.kind = SYNC_ERROR, .number = err->code};
+	struct sync_message m = { .kind = SYNC_ERROR, .number = err->code };
 
 	memcpy(m.text, err->text, sizeof(m.text));
 	/* The peer may have died: then nobody is left to be told. */
@@ -33,7 +34,7 @@ void sync_send_error(int sock, const struct err *err)
 
 int sync_receive(int sock, struct sync_message *ret, int *ret_fd, struct err *err)
 {
-	struct sync_message m = {0};
+	struct sync_message m = { 0 };
 	int fd = FD_NONE;
 	ssize_t n = recv_with_fd(sock, &m, sizeof(m), &fd);
 
@@ -59,7 +60,7 @@ int sync_receive(int sock, struct sync_message *ret, int *ret_fd, struct err *er
 
 int sync_expect(int sock, enum sync_kind kind, struct err *err)
 {
-	struct sync_message m = {0};
+	struct sync_message m = { 0 };
 	int r = sync_receive(sock, &m, NULL, err);
 
 	if (r < 0)

@@ -20,8 +20,9 @@
 
 int sys_openat2(int dir, const char *path, int flags, unsigned mode, uint64_t resolve)
 {
-	struct open_how how = {
-	    .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC), .mode = mode, .resolve = resolve};
+	struct open_how how = { .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
+				.mode = mode,
+				.resolve = resolve };
 
 	/* EAGAIN means that a rename ran beside the lookup and the kernel could not decide. */
 	for (int tries = 0;; tries++) {
@@ -35,7 +36,7 @@ int sys_openat2(int dir, const char *path, int flags, unsigned mode, uint64_t re
 pid_t sys_clone3(uint64_t flags, int *ret_pidfd, int cgroup_fd)
 {
 	int pidfd = FD_NONE;
-	struct clone_args args = {.flags = flags, .exit_signal = SIGCHLD};
+	struct clone_args args = { .flags = flags, .exit_signal = SIGCHLD };
 	long pid;
 
 	if (flags & CLONE_PARENT)
@@ -129,11 +130,11 @@ int sys_close_range(unsigned first, unsigned last, unsigned flags)
 
 int sys_capset(const uint64_t effective, const uint64_t permitted, const uint64_t inheritable)
 {
-	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[2] = {
-	    {(uint32_t)effective, (uint32_t)permitted, (uint32_t)inheritable},
-	    {(uint32_t)(effective >> 32), (uint32_t)(permitted >> 32),
-	     (uint32_t)(inheritable >> 32)},
+		{ (uint32_t)effective, (uint32_t)permitted, (uint32_t)inheritable },
+		{ (uint32_t)(effective >> 32), (uint32_t)(permitted >> 32),
+		  (uint32_t)(inheritable >> 32) },
 	};
 
 	RET(syscall(SYS_capset, &head, data));
@@ -243,9 +244,9 @@ union fd_control {
 
 int send_with_fd(int sock, void *buf, size_t len, int fd)
 {
-	union fd_control control = {.buf = {0}};
-	struct iovec iov = {.iov_base = buf, .iov_len = len};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	union fd_control control = { .buf = { 0 } };
+	struct iovec iov = { .iov_base = buf, .iov_len = len };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
 	if (fd >= 0) {
@@ -267,12 +268,12 @@ int send_with_fd(int sock, void *buf, size_t len, int fd)
 
 ssize_t recv_with_fd(int sock, void *buf, size_t len, int *ret_fd)
 {
-	union fd_control control = {.buf = {0}};
-	struct iovec iov = {.iov_base = buf, .iov_len = len};
-	struct msghdr msg = {.msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = control.buf,
-			     .msg_controllen = sizeof(control.buf)};
+	union fd_control control = { .buf = { 0 } };
+	struct iovec iov = { .iov_base = buf, .iov_len = len };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.buf,
+			      .msg_controllen = sizeof(control.buf) };
 	struct cmsghdr *c;
 	ssize_t n;
 
@@ -290,7 +291,8 @@ ssize_t recv_with_fd(int sock, void *buf, size_t len, int *ret_fd)
 
 void sys_reset_signals(void)
 {
-	/* the kernel's own struct: handler, flags, restorer, mask; libc's sigaction refuses 32 to 34 */
+	/* the kernel's own struct: handler, flags, restorer, mask; libc's sigaction refuses 32 to
+	 * 34 */
 	static const unsigned long by_default[4];
 	static const uint64_t none;
 

@@ -4,8 +4,8 @@
 
 int container_update(const struct container *c, const char *resources, size_t len, struct err *err)
 {
-	_cleanup_arena_ struct arena arena = {0};
-	struct resources r = {0};
+	_cleanup_arena_ struct arena arena = { 0 };
+	struct resources r = { 0 };
 	struct json *doc = NULL;
 	int ret;
 

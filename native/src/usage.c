@@ -100,7 +100,7 @@ static void read_v2(const struct cgroup *cg, struct container_usage *u)
 
 int container_stats(const struct container *c, struct container_usage *ret, struct err *err)
 {
-	struct container_usage u = {0};
+	struct container_usage u = { 0 };
 
 	if (!c->cgroup)
 		return err_set(err, -ENOTSUP, "container \"%s\" has no cgroup", c->id);

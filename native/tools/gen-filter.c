@@ -8,8 +8,8 @@
 int main(int argc, char **argv)
 {
 	static char text[1 << 20];
-	struct seccomp_filter f = {0};
-	struct arena arena = {0};
+	struct seccomp_filter f = { 0 };
+	struct arena arena = { 0 };
 	struct json *doc = NULL;
 	struct err err = ERR_INIT;
 	FILE *in = argc == 2 ? fopen(argv[1], "r") : NULL;

@@ -178,3 +178,24 @@ def a_network_sysctl_without_a_network_namespace_is_refused():
 def the_cgroup_namespace_hides_the_path():
     r = expect(run_script("cat /proc/self/cgroup"))
     assert GROUP not in r.out, r
+
+
+@test(ours=True)
+def a_container_runs_inside_a_container():
+    inner = ("mkdir -p /inner/rootfs && cd /inner && cp -a /bin rootfs/ && mkdir rootfs/proc rootfs/dev rootfs/sys rootfs/tmp"
+             " && /berth spec && sed -i 's/\"terminal\": true/\"terminal\": false/; s/\\[\"sh\"\\]/[\"hostname\"]/' config.json"
+             " && /berth --root /tmp/state %s run inner")
+    for flags, writable in (("--cgroup-manager disabled", False), ("", True)):
+        with Container(script=inner % flags) as c:
+            shutil.copy(RUNTIME, os.path.join(c.rootfs, "berth"))
+            every = ["CAP_" + n for n in ("CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE "
+                                          "NET_ADMIN NET_RAW SYS_CHROOT SYS_ADMIN SYS_PTRACE MKNOD AUDIT_WRITE SETFCAP").split()]
+            c.config["process"]["capabilities"] = {s: every for s in ("bounding", "effective", "permitted")}
+            c.config["linux"]["resources"]["devices"] = [{"allow": True, "access": "rwm"}]
+            c.config["linux"]["maskedPaths"] = c.config["linux"]["readonlyPaths"] = []
+            for m in c.config["mounts"]:
+                if writable and m["destination"] == "/sys/fs/cgroup":
+                    m["options"].remove("ro")
+            if not writable:  # the inner specification mounts cgroups, which it then cannot
+                c.config["process"]["args"][-1] = (inner % flags).replace("&& /berth --root", "&& sed -i '/sys\\/fs\\/cgroup/,+1d; s/\"ro\"\\] },/\"ro\"] }/' config.json && /berth --root")
+            expect(c.run(), 0, "berth")

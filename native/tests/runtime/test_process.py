@@ -149,6 +149,18 @@ def preserved_descriptors_stay_open():
 
 
 @test
+def sockets_of_systemd_are_passed_on():
+    with Container(script="cat <&3; echo $LISTEN_FDS $LISTEN_PID") as c:
+        path = os.path.join(c.bundle, "data")
+        open(path, "w").write("socket ")
+        c.write()
+        p = subprocess.run(["sh", "-c", 'exec 3<%s; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"' % path, "x", RUNTIME, "--root",
+                            Suite.root, "run", "--bundle", c.bundle, c.id],
+                           capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        assert p.stdout == "socket 1 1\n", p
+
+
+@test
 def terminal_is_a_pty_of_the_container():
     with Container(script="tty; stty size; echo x > /dev/console; test -t 0 && echo yes") as c:
         c.config["process"]["terminal"] = True
@@ -208,6 +220,17 @@ def io_priority_and_scheduler_are_set():
     r = expect(run_script("ionice; cat /proc/self/stat", change))
     fields = r.out.rsplit(")", 1)[1].split()
     assert "idle" in r.out and fields[19 - 3] == "5" and fields[41 - 3] == "3", r
+
+
+@test
+def labels_that_this_kernel_cannot_apply_are_refused():
+    if not OURS:
+        raise Skip("crun ignores some of them")
+    if not os.path.exists("/sys/kernel/security/apparmor"):
+        assert run_script("true", lambda c: c["process"].update(apparmorProfile="x")).code != 0
+    if not os.path.exists("/sys/fs/selinux/enforce"):
+        assert run_script("true", lambda c: c["process"].update(selinuxLabel="a:b:c:s0")).code != 0
+        assert run_script("true", lambda c: c["linux"].update(mountLabel="a:b:c:s0")).code != 0
 
 
 @test

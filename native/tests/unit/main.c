@@ -2,7 +2,7 @@
 
 int main(void)
 {
-	struct unit u = {0};
+	struct unit u = { 0 };
 
 	test_json(&u);
 	test_seccomp(&u);

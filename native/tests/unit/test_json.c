@@ -11,7 +11,7 @@ static int parse(struct arena *a, const char *text, struct json **ret, struct er
 
 static void values_are_read(struct unit *u)
 {
-	struct arena a = {0};
+	struct arena a = { 0 };
 	struct err err = ERR_INIT;
 	struct json *d = NULL;
 	int64_t i = 0;
@@ -32,47 +32,47 @@ static void values_are_read(struct unit *u)
 	CHECK(u, json_get_i64(d, "neg", &i, &err) == 1 && i == INT64_MIN);
 	CHECK(u, json_get_u64(d, "neg", &n, &err) == -EINVAL);
 	CHECK(u, json_get_string(d, "t", &s, &err) == -EINVAL &&
-		     strstr(err.text, "t: must be a string"));
+			 strstr(err.text, "t: must be a string"));
 	arena_release(&a);
 }
 
 static void wrong_documents_are_refused(struct unit *u)
 {
 	static const char *const wrong[] = {
-	    "",
-	    "{",
-	    "}",
-	    "[1,]",
-	    "{\"a\":1,}",
-	    "{a:1}",
-	    "01",
-	    "1.",
-	    "-",
-	    "+1",
-	    "1e",
-	    ".5",
-	    "tru",
-	    "nul",
-	    "\"",
-	    "\"\\x\"",
-	    "\"\\u12\"",
-	    "\"\\ud800\"",
-	    "\"\\udc00\"",
-	    "\"\\u0000\"",
-	    "\"\n\"",
-	    "\"\xff\"",
-	    "\"\xc0\x80\"",
-	    "\"\xed\xa0\x80\"",
-	    "1 2",
-	    "{\"a\":1,\"a\":2}",
-	    "{\"a\"1}",
-	    "[1 2]",
-	    "'a'",
-	    "NaN",
+		"",
+		"{",
+		"}",
+		"[1,]",
+		"{\"a\":1,}",
+		"{a:1}",
+		"01",
+		"1.",
+		"-",
+		"+1",
+		"1e",
+		".5",
+		"tru",
+		"nul",
+		"\"",
+		"\"\\x\"",
+		"\"\\u12\"",
+		"\"\\ud800\"",
+		"\"\\udc00\"",
+		"\"\\u0000\"",
+		"\"\n\"",
+		"\"\xff\"",
+		"\"\xc0\x80\"",
+		"\"\xed\xa0\x80\"",
+		"1 2",
+		"{\"a\":1,\"a\":2}",
+		"{\"a\"1}",
+		"[1 2]",
+		"'a'",
+		"NaN",
 	};
 
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-		struct arena a = {0};
+		struct arena a = { 0 };
 		struct err err = ERR_INIT;
 		struct json *d = NULL;
 
@@ -86,7 +86,7 @@ static void wrong_documents_are_refused(struct unit *u)
 static void depth_is_limited(struct unit *u)
 {
 	char text[300] = "";
-	struct arena a = {0};
+	struct arena a = { 0 };
 	struct err err = ERR_INIT;
 	struct json *d;
 
@@ -101,7 +101,7 @@ static void depth_is_limited(struct unit *u)
 
 static void memory_is_limited(struct unit *u)
 {
-	struct arena a = {.limit = 4096};
+	struct arena a = { .limit = 4096 };
 	struct err err = ERR_INIT;
 	struct json *d;
 	char text[2001];
@@ -120,8 +120,8 @@ static void memory_is_limited(struct unit *u)
 
 static void what_is_written_reads_back(struct unit *u)
 {
-	struct jw w = {0};
-	struct arena a = {0};
+	struct jw w = { 0 };
+	struct arena a = { 0 };
 	struct err err = ERR_INIT;
 	struct json *d;
 	const char *text, *s = NULL;
@@ -139,7 +139,7 @@ static void what_is_written_reads_back(struct unit *u)
 	CHECK(u, parse(&a, text, &d, &err) == 0);
 	CHECK(u, json_get_string(d, "a\"b", &s, &err) == 1 && strcmp(s, "\x01 \\ \n é") == 0);
 	CHECK(u, json_get(d, "l")->count == 3 && json_i64(json_get(d, "l")->child, &n) == 0 &&
-		     n == -5);
+			 n == -5);
 	jw_release(&w);
 	arena_release(&a);
 }

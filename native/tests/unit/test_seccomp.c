@@ -56,7 +56,7 @@ static int compile(struct arena *a, const char *text, struct seccomp_filter *f, 
 
 static uint32_t ask(const struct seccomp_filter *f, uint32_t arch, int nr, uint64_t a0, uint64_t a1)
 {
-	struct seccomp_data d = {.nr = nr, .arch = arch, .args = {a0, a1}};
+	struct seccomp_data d = { .nr = nr, .arch = arch, .args = { a0, a1 } };
 
 	return interpret(f, &d);
 }
@@ -66,18 +66,17 @@ static uint32_t ask(const struct seccomp_filter *f, uint32_t arch, int nr, uint6
 
 static void numbers_are_found_on_all_entry_points(struct unit *u)
 {
-	struct arena a = {0};
+	struct arena a = { 0 };
 	struct err err = ERR_INIT;
-	struct seccomp_filter f = {0};
+	struct seccomp_filter f = { 0 };
 
-	CHECK(
-	    u,
-	    compile(
-		&a,
-		"{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"architectures\":[\"SCMP_ARCH_X86_64\","
-		"\"SCMP_ARCH_X86\",\"SCMP_ARCH_X32\"],\"syscalls\":[{\"names\":[\"read\",\"mkdir\","
-		"\"execve\",\"statx\"],\"action\":\"SCMP_ACT_ALLOW\"}]}",
-		&f, &err) == 0);
+	CHECK(u, compile(&a,
+			 "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"architectures\":[\"SCMP_ARCH_X86_"
+			 "64\","
+			 "\"SCMP_ARCH_X86\",\"SCMP_ARCH_X32\"],\"syscalls\":[{\"names\":[\"read\","
+			 "\"mkdir\","
+			 "\"execve\",\"statx\"],\"action\":\"SCMP_ACT_ALLOW\"}]}",
+			 &f, &err) == 0);
 	CHECK(u, ask(&f, X64, SYS_read, 0, 0) == SECCOMP_RET_ALLOW);
 	CHECK(u, ask(&f, X64, SYS_mkdir, 0, 0) == SECCOMP_RET_ALLOW);
 	CHECK(u, ask(&f, X64, SYS_write, 0, 0) == DENY);
@@ -95,9 +94,9 @@ static void numbers_are_found_on_all_entry_points(struct unit *u)
 
 static void an_architecture_that_is_not_named_is_killed(struct unit *u)
 {
-	struct arena a = {0};
+	struct arena a = { 0 };
 	struct err err = ERR_INIT;
-	struct seccomp_filter f = {0};
+	struct seccomp_filter f = { 0 };
 
 	CHECK(u, compile(&a, "{\"defaultAction\":\"SCMP_ACT_ALLOW\"}", &f, &err) == 0);
 	CHECK(u, ask(&f, X64, SYS_read, 0, 0) == SECCOMP_RET_ALLOW);
@@ -125,31 +124,34 @@ static bool holds(const char *op, uint64_t arg, uint64_t value, uint64_t two)
 
 static void every_operator_compares_64_bits(struct unit *u)
 {
-	static const char *const ops[] = {"EQ", "NE", "LT", "LE", "GT", "GE", "MASKED_EQ"};
+	static const char *const ops[] = { "EQ", "NE", "LT", "LE", "GT", "GE", "MASKED_EQ" };
 	static const uint64_t edge[] = {
-	    0,		 1,	      5,	   0xffffffff, 0x100000000,
-	    0x100000005, 0x500000000, 0x500000001, UINT64_MAX, UINT64_MAX - 1};
+		0,	     1,		  5,	       0xffffffff, 0x100000000,
+		0x100000005, 0x500000000, 0x500000001, UINT64_MAX, UINT64_MAX - 1
+	};
 	const size_t n = sizeof(edge) / sizeof(edge[0]);
 
 	for (size_t o = 0; o < 7; o++)
 		for (size_t v = 0; v < n; v++) {
-			struct arena a = {0};
+			struct arena a = { 0 };
 			struct err err = ERR_INIT;
-			struct seccomp_filter f = {0};
+			struct seccomp_filter f = { 0 };
 			uint64_t two = edge[(v + 3) % n] & edge[v];
 			char text[512];
 
 			(void)snprintf(
-			    text, sizeof(text),
-			    "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":["
-			    "\"kill\"],"
-			    "\"action\":\"SCMP_ACT_ERRNO\",\"args\":[{\"index\":1,\"value\":%llu,"
-			    "\"valueTwo\":%llu,\"op\":\"SCMP_CMP_%s\"}]}]}",
-			    (unsigned long long)edge[v], (unsigned long long)two, ops[o]);
+				text, sizeof(text),
+				"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":["
+				"\"kill\"],"
+				"\"action\":\"SCMP_ACT_ERRNO\",\"args\":[{\"index\":1,\"value\":%"
+				"llu,"
+				"\"valueTwo\":%llu,\"op\":\"SCMP_CMP_%s\"}]}]}",
+				(unsigned long long)edge[v], (unsigned long long)two, ops[o]);
 			CHECK(u, compile(&a, text, &f, &err) == 0);
 			for (size_t i = 0; i < n; i++) {
-				uint32_t want =
-				    holds(ops[o], edge[i], edge[v], two) ? DENY : SECCOMP_RET_ALLOW;
+				uint32_t want = holds(ops[o], edge[i], edge[v], two)
+							? DENY
+							: SECCOMP_RET_ALLOW;
 
 				CHECK(u, ask(&f, X64, SYS_kill, 0, edge[i]) == want);
 			}
@@ -159,9 +161,9 @@ static void every_operator_compares_64_bits(struct unit *u)
 
 static void the_first_rule_that_matches_decides(struct unit *u)
 {
-	struct arena a = {0};
+	struct arena a = { 0 };
 	struct err err = ERR_INIT;
-	struct seccomp_filter f = {0};
+	struct seccomp_filter f = { 0 };
 
 	CHECK(u,
 	      compile(&a,
@@ -178,36 +180,37 @@ static void the_first_rule_that_matches_decides(struct unit *u)
 /* Random profiles over many calls: the tree must agree with the list, whatever its shape. */
 static void random_profiles_agree_with_their_lists(struct unit *u)
 {
-	static const char *const names[] = {"read",	 "open",  "mmap",   "kill",
-					    "uname",	 "mkdir", "gettid", "openat",
-					    "prlimit64", "statx", "clone3", "futex_waitv"};
-	static const int numbers[] = {0, 2, 9, 62, 63, 83, 186, 257, 302, 332, 435, 449};
+	static const char *const names[] = { "read",	  "open",  "mmap",   "kill",
+					     "uname",	  "mkdir", "gettid", "openat",
+					     "prlimit64", "statx", "clone3", "futex_waitv" };
+	static const int numbers[] = { 0, 2, 9, 62, 63, 83, 186, 257, 302, 332, 435, 449 };
 
 	srand(42);
 	for (int round = 0; round < 300; round++) {
-		struct arena a = {0};
+		struct arena a = { 0 };
 		struct err err = ERR_INIT;
-		struct seccomp_filter f = {0};
+		struct seccomp_filter f = { 0 };
 		int errnos[12], highest = -1;
 		char text[4096];
 		size_t len = (size_t)snprintf(
-		    text, sizeof(text), "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"syscalls\":[");
+			text, sizeof(text), "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"syscalls\":[");
 
 		for (int i = 0; i < 12; i++) {
 			errnos[i] = rand() % 4;
 			if (!errnos[i])
 				continue;
 			highest = numbers[i];
-			len += (size_t)snprintf(
-			    text + len, sizeof(text) - len,
-			    "%s{\"names\":[\"%s\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":%d}",
-			    text[len - 1] == '[' ? "" : ",", names[i], 100 + errnos[i]);
+			len += (size_t)snprintf(text + len, sizeof(text) - len,
+						"%s{\"names\":[\"%s\"],\"action\":\"SCMP_ACT_"
+						"ERRNO\",\"errnoRet\":%d}",
+						text[len - 1] == '[' ? "" : ",", names[i],
+						100 + errnos[i]);
 		}
 		(void)snprintf(text + len, sizeof(text) - len, "]}");
 		CHECK(u, compile(&a, text, &f, &err) == 0);
 		for (int nr = 0; nr < 600; nr++) {
 			uint32_t want =
-			    highest >= 0 && nr > highest ? SECCOMP_RET_ERRNO | ENOSYS : DENY;
+				highest >= 0 && nr > highest ? SECCOMP_RET_ERRNO | ENOSYS : DENY;
 
 			for (int i = 0; i < 12; i++)
 				if (numbers[i] == nr && errnos[i])
