@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmSync, truncateSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Code, GantryError } from '@gantry/common';
 import {
@@ -68,6 +68,21 @@ test('a container that fails is started again after its back-off, which doubles,
   expect(node.runtime.running).toEqual([]);
   await node.advance(1);
   expect(node.last('a')).toMatchObject({ state: ContainerState.running, restarts: 2 });
+});
+
+test('a restarted container has a fresh writable layer and its old log', async () => {
+  await node.start();
+  await node.want(anAssignment('a'));
+  const data = join(node.dataDir, 'containers/a');
+  writeFileSync(join(data, 'upper/written'), 'x');
+  writeFileSync(join(data, 'state/log'), 'a line');
+  node.runtime.finish('a', { exitCode: 1 });
+  await node.advance(1000);
+  expect(node.runtime.running).toEqual(['a']);
+  expect(existsSync(join(data, 'upper'))).toBe(true);
+  expect(existsSync(join(data, 'upper/written'))).toBe(false);
+  expect(existsSync(join(data, 'state/log'))).toBe(true);
+  await expect.poll(() => readdirSync(data).sort()).toEqual(['state', 'upper', 'work']);
 });
 
 test('a run longer than the window forgets the failures before it', async () => {

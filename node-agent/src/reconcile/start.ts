@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises';
 import { Code, GantryError } from '@gantry/common';
 import type { Assignment } from '@gantry/proto';
 import pLimit from 'p-limit';
@@ -69,6 +70,14 @@ export class Starter {
     return await this.#limit(() => this.#launch(assignment, image, signal));
   }
 
+  /** Deletes what an earlier run wrote, beside the start; what stays goes when the container is removed. */
+  #discard(folder: string | undefined): void {
+    if (folder === undefined) return;
+    rm(folder, { recursive: true, force: true }).catch((error: unknown) => {
+      this.#ports.log.warn({ folder, err: error }, 'cannot delete the layer of an earlier run');
+    });
+  }
+
   async #image(assignment: Assignment, signal: AbortSignal): Promise<ImageHandle> {
     const { container } = specOf(assignment);
     const pin = `${assignment.serviceUid}/${assignment.revision}`;
@@ -105,7 +114,7 @@ export class Starter {
     );
     const domain = nodeNetwork()?.clusterDomain ?? '';
     const search = domain ? [`${key.app}.${domain}`] : [];
-    makeFolders(paths);
+    this.#discard(makeFolders(paths));
     writeBundle(paths, spec, { hostname: hostnameOf(assignment), address, dnsAddress: network.dnsAddress ?? '', search });
     this.#ledger.apply(assignment.id, { kind: 'launch', imageDigest: image.digest });
     const { logMaxBytes, logMaxFiles } = container;

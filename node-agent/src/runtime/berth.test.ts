@@ -207,7 +207,7 @@ given('limits hold from the start and change in place', async () => {
   expect(readFileSync(file, 'utf8').trim()).toBe(String(32 * 2 ** 20));
 });
 
-given('a restarted container keeps its files and its log', async () => {
+given('a second run on the same layer finds its files and goes on with its log', async () => {
   const paths = container(shell('ls /kept 2>&1; touch /kept'));
   await (await runtime.start(paths, quiet)).exited;
   await (await runtime.start(paths, quiet)).exited;

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Spec } from './oci.ts';
 import type { ContainerPaths } from './runtime.ts';
@@ -27,12 +27,24 @@ function etcContent({ hostname, address, dnsAddress, search }: EtcInput): Record
   return { hosts: `${names.join('\n')}\n`, hostname: `${hostname}\n`, 'resolv.conf': `${resolver.join('\n')}\n` };
 }
 
-/** Makes the container's folders; those that exist keep their content (a restart keeps the writable layer). */
-export function makeFolders(paths: ContainerPaths): void {
+/**
+ * Makes the container's folders. A restart gets a fresh writable layer and keeps its log: what the earlier
+ * run wrote is moved aside, and the folder that holds it is returned for the caller to delete in its own time.
+ */
+export function makeFolders(paths: ContainerPaths): string | undefined {
+  const gone = setLayerAside(paths);
   mkdirSync(paths.rootfs, { recursive: true, mode: 0o755 });
   mkdirSync(paths.bundle, { recursive: true, mode: 0o700 });
   mkdirSync(paths.state, { recursive: true, mode: 0o700 });
   for (const name of ['upper', 'work']) mkdirSync(join(paths.data, name), { recursive: true, mode: 0o755 });
+  return gone;
+}
+
+function setLayerAside({ data }: ContainerPaths): string | undefined {
+  if (!existsSync(join(data, 'upper'))) return undefined;
+  const gone = mkdtempSync(join(data, 'gone-'));
+  for (const name of ['upper', 'work']) if (existsSync(join(data, name))) renameSync(join(data, name), join(gone, name));
+  return gone;
 }
 
 /**
