@@ -4,12 +4,13 @@ import { type Bench, toJson } from './bench.ts';
 import { idleCost } from './idle-cost.ts';
 import { packing } from './packing.ts';
 import { probeCost } from './probe-cost.ts';
+import { reclaim } from './reclaim.ts';
 import { replicas100 } from './replicas-100.ts';
 import { sampleCost } from './sample-cost.ts';
 import { schedulerEngine } from './scheduler-engine.ts';
 import { startLatency } from './start-latency.ts';
 
-const benches: readonly Bench[] = [startLatency, replicas100, idleCost, sampleCost, probeCost, schedulerEngine, packing];
+const benches: readonly Bench[] = [startLatency, replicas100, idleCost, sampleCost, probeCost, schedulerEngine, packing, reclaim];
 
 async function main(args: readonly string[]): Promise<number> {
   const name = args.find((argument) => !argument.startsWith('-'));
