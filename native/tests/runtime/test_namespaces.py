@@ -187,7 +187,8 @@ def a_container_runs_inside_a_container():
              " && /berth --root /tmp/state %s run inner")
     for flags, writable in (("--cgroup-manager disabled", False), ("", True)):
         with Container(script=inner % flags) as c:
-            shutil.copy(RUNTIME, os.path.join(c.rootfs, "berth"))
+            # The static build: the root file system has no libraries.
+            shutil.copy(os.path.join(NATIVE, "build", "berth"), os.path.join(c.rootfs, "berth"))
             every = ["CAP_" + n for n in ("CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE "
                                           "NET_ADMIN NET_RAW SYS_CHROOT SYS_ADMIN SYS_PTRACE MKNOD AUDIT_WRITE SETFCAP").split()]
             c.config["process"]["capabilities"] = {s: every for s in ("bounding", "effective", "permitted")}
