@@ -15,7 +15,7 @@ import {
   removeFabric,
   setLink,
 } from './links.ts';
-import { isAlive, type OwnProcess, type SpawnOptions, signalProcess, spawnDetached, stopProcess, waitUntil } from './process.ts';
+import { isAlive, type OwnProcess, run, type SpawnOptions, signalProcess, spawnDetached, stopProcess, waitUntil } from './process.ts';
 import { etcdCommand, freePort, redisCommand, registryCommand, waitForPort } from './servers.ts';
 
 export const installation = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
@@ -61,6 +61,13 @@ const startMarker = '{"msg":"starting"}';
 
 /** Keeps each daemon's young generation small: they hold little and live long. */
 const nodeFlags = ['--max-semi-space-size=2'];
+
+/** What need not survive a reboot lies in memory, as /run does on a host. */
+async function mountRunFolder(folder: string): Promise<void> {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  if (readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${folder} `)) return;
+  await run('mount', ['-t', 'tmpfs', '-o', 'mode=700,size=256m', 'gantry-run', folder]);
+}
 
 /** A cluster on this machine whose hosts are Linux network namespaces: for trying Gantry and for its tests. */
 export class LocalCluster {
@@ -214,7 +221,7 @@ export class LocalCluster {
   /** Starts a node's agent; `ready` tells when its session is up. */
   async startAgent(node: number): Promise<void> {
     const folder = this.nodeFolder(node);
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    await mountRunFolder(join(folder, 'run'));
     const name = `agent-n${node}`;
     const [command, ...enter] = this.onHost(node);
     const controlPlanes = this.record.apiPorts.map((port) => `${machineAddress(this.record)}:${port}`).join(',');
