@@ -12,7 +12,7 @@ const rolloutEvents: Partial<Record<RolloutState, { type: string; severity: Even
 };
 
 /** Tells users what a committed evaluation did: one event a kind and reason, however many containers it concerns. */
-export function announce(emit: EmitEvent, { key, plan, before, placed, refusal }: Notes): void {
+export function announce(emit: EmitEvent, { key, plan, before, placed, evicted = [], refusal }: Notes): void {
   if (!key || !plan) return;
   const about = { namespace: key.namespace, app: key.app, service: key.service, subject: `service/${key.service}` };
   for (const [reason, group] of Map.groupBy(placed, ({ place }) => place.reason)) {
@@ -21,6 +21,18 @@ export function announce(emit: EmitEvent, { key, plan, before, placed, refusal }
   }
   for (const [reason, group] of Map.groupBy(plan.stop, (stop) => stop.reason)) {
     emit({ ...about, type: 'ContainersStopping', message: `${count(group.length)} told to stop: ${reason}` });
+  }
+  for (const { id, key: of, node } of evicted) {
+    emit({
+      namespace: of!.namespace,
+      app: of!.app,
+      service: of!.service,
+      subject: `container/${id}`,
+      node,
+      type: 'ContainerPreempted',
+      severity: EventSeverity.warning,
+      message: `${of!.app}/${of!.service} on ${node} makes room for ${key.app}/${key.service}, which has a higher priority`,
+    });
   }
   if (refusal !== '') {
     emit({ ...about, type: 'PlacementRefused', severity: EventSeverity.warning, message: refusal });

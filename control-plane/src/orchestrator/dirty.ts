@@ -1,4 +1,4 @@
-import { ServiceSpecMode } from '@gantry/proto';
+import { AssignmentDesired, ContainerState, type ContainerStatus, ServiceSpecMode } from '@gantry/proto';
 import type { Change, ClusterView } from '../cluster/view.ts';
 import { serviceId } from '../cluster/view.ts';
 
@@ -89,7 +89,7 @@ export class DirtySet {
       case 'statuses': {
         const key = this.#view.assignments.get(change.id)?.value.key;
         if (key) this.#markWithDependents(serviceId(key));
-        if (change.value?.final) this.#markPending();
+        if (change.value && this.#hasEnded(change.id, change.value)) this.#markPending();
         return;
       }
       case 'nodes':
@@ -105,6 +105,12 @@ export class DirtySet {
         return;
       default:
     }
+  }
+
+  /** Gives its room back: what waits for room must be planned with, and by its priority before, what was stopped for it. */
+  #hasEnded(id: string, { final, state }: ContainerStatus): boolean {
+    if (final) return true;
+    return state >= ContainerState.complete && this.#view.assignments.get(id)?.value.desired === AssignmentDesired.stop;
   }
 
   #markWithDependents(id: string): void {

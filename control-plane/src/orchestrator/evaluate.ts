@@ -1,6 +1,7 @@
 import type { Clock } from '@gantry/common';
-import { Refusal, type Rollout, type Service, type ServiceSpec } from '@gantry/proto';
-import type { ClusterView } from '../cluster/view.ts';
+import { type Assignment, Refusal, type Rollout, type Service, type ServiceSpec } from '@gantry/proto';
+import { drainUsOf } from '../cluster/container.ts';
+import { type ClusterView, serviceId } from '../cluster/view.ts';
 import type { Unit } from './commit.ts';
 import type { Desired } from './desired.ts';
 import { type GatherContext, gather, namedVolumes, volumeId } from './gather.ts';
@@ -45,6 +46,8 @@ export interface Notes {
   readonly plan: Plan | undefined;
   readonly before: Rollout | undefined;
   readonly placed: readonly PlacedContainer[];
+  /** Containers of other services that make room for it. */
+  readonly evicted?: readonly Assignment[];
   /** Newly refused, or for another reason than before. */
   readonly refusal: string;
 }
@@ -79,6 +82,8 @@ export function evaluate(context: EvaluateContext, id: string): Evaluation {
   units.push(...found.placed.map((placed) => placeUnit(desired, entry, id, placed, found.bindings.get(placed.id) ?? [], nowUs)));
   const refusal = refusalOf(context, id, found, nowUs);
   if (!plan.finished && refusal !== 'keep') units.push(refusalUnit(view, id, key, refusal?.refusal, refusal?.slots ?? []));
+  const evicted = refusal === 'keep' ? [] : evict(context, id, desired, found);
+  for (const assignment of evicted) units.push(evictUnit(context, id, desired, assignment));
   const before = view.refusals.get(id)?.value.refusal?.message;
   return {
     units: units.filter((unit) => unit !== undefined),
@@ -90,6 +95,7 @@ export function evaluate(context: EvaluateContext, id: string): Evaluation {
       plan,
       before: desired.rollout,
       placed: found.placed,
+      evicted,
       refusal: refusal !== 'keep' && refusal && refusal.refusal.message !== before ? refusal.refusal.message : '',
     },
   };
@@ -112,17 +118,20 @@ interface Found {
   readonly placed: PlacedContainer[];
   readonly refused: Place[];
   readonly explain: PlaceOutcome['explain'] | undefined;
+  /** What found no room, by spec and the node that it must be on. */
+  readonly squeezed: Pick<PlaceRequest, 'spec' | 'pin'>[];
   /** Volumes that a container binds, by its id. */
   readonly bindings: Map<string, Binding[]>;
 }
 
 /** Finds nodes for the containers of a plan: all of one revision and one pin in one request. */
 function place(context: EvaluateContext, id: string, desired: Desired, replicas: readonly Replica[], places: readonly Place[]): Found {
-  const found: { placed: PlacedContainer[]; refused: Place[]; explain: Found['explain']; bindings: Map<string, Binding[]> } = {
-    placed: [],
-    refused: [],
-    explain: undefined,
-    bindings: new Map(),
+  const found = { placed: [], refused: [], explain: undefined, bindings: new Map(), squeezed: [] } as {
+    placed: PlacedContainer[];
+    refused: Place[];
+    explain: Found['explain'];
+    bindings: Map<string, Binding[]>;
+    squeezed: Found['squeezed'];
   };
   if (places.length === 0) return found;
   const crashes = crashesByNode(replicas);
@@ -136,7 +145,10 @@ function place(context: EvaluateContext, id: string, desired: Desired, replicas:
       const byId = new Map(ids.map((name, index) => [name, wanted[index]!]));
       found.placed.push(...outcome.placed.map((each) => ({ ...each, place: byId.get(each.id)! })));
       found.refused.push(...outcome.refused.map((name) => byId.get(name)!));
-      if (outcome.refused.length > 0) found.explain ??= outcome.explain;
+      if (outcome.refused.length > 0) {
+        found.explain ??= outcome.explain;
+        found.squeezed.push({ spec, ...(pin && { pin }) });
+      }
       return outcome;
     };
     if (first.node !== undefined) ask(group, { node: first.node, reason: "the slot's place" });
@@ -144,6 +156,22 @@ function place(context: EvaluateContext, id: string, desired: Desired, replicas:
     else placeMany(group, ask, found);
   }
   return found;
+}
+
+/** Whom to stop for what found no place: one or all of it at a time, as far as lower priorities and their budgets go. */
+function evict({ view, scheduler }: EvaluateContext, id: string, { replicas }: Desired, { squeezed, refused }: Found): Assignment[] {
+  const ids = new Set<string>();
+  for (const { spec, pin } of squeezed) {
+    const missing = pin ? 1 : refused.length;
+    for (const victim of scheduler.makeRoom({ service: id, spec, replicas, missing, ...(pin && { pin }) })) ids.add(victim);
+  }
+  return [...ids].flatMap((victim) => view.assignments.get(victim)?.value ?? []);
+}
+
+function evictUnit({ view }: EvaluateContext, id: string, { service }: Desired, assignment: Assignment): Unit | undefined {
+  const reason = `makes room for ${id.slice(id.indexOf('/') + 1)}, priority ${service.spec!.priority}`;
+  const drainUs = assignment.spec ? drainUsOf(assignment.spec) : 0;
+  return stopUnit(view, serviceId(assignment.key!), { assignment, reason, drainUs });
 }
 
 /** In portions: once one has found the nodes full, the rest need not be tried. */

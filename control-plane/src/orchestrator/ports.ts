@@ -32,6 +32,8 @@ export interface PlaceOutcome {
 export interface Scheduler {
   /** @throws GantryError invalidArgument when the spec asks for something that cannot be read. */
   place(request: PlaceRequest): PlaceOutcome;
+  /** Ids of running containers of lower priority that would have to stop so that the missing ones find room; mostly none. */
+  makeRoom(request: Pick<PlaceRequest, 'service' | 'spec' | 'replicas' | 'pin'> & { readonly missing: number }): string[];
   /** Takes back a placement that was not committed. */
   release(service: string, id: string): void;
   /** Takes back everything that the view does not show. */

@@ -7,7 +7,9 @@ import { type Amounts, dimensions, resourcesOf } from './dimensions.ts';
 import { Engine } from './engine.ts';
 import { explainRefusal } from './explain.ts';
 import type { NodeTable } from './node-table.ts';
-import type { Strategy } from './ports.ts';
+import { occupancyOf } from './occupancy.ts';
+import type { Demand, Strategy } from './ports.ts';
+import { chooseVictims } from './preempt.ts';
 
 /** One service as a change would leave it. */
 export interface DryService {
@@ -47,9 +49,21 @@ export function planPlacements(input: DryRunInput, services: readonly DryService
   for (const { key, spec } of services) input.apart.set(serviceId(key), spec);
   const engine = new Engine(table, { strategy });
   const bound = new Map<string, string>();
+  const gone = new Set(services.flatMap(({ frees }) => frees));
+  const evictions: string[] = [];
+  const evict = (service: string, spec: ServiceSpec, demand: Demand, missing: number): void => {
+    const victims = chooseVictims(table, { service, demand, priority: spec.priority, missing }, occupancyOf(input.view, gone));
+    for (const { id, service: name } of victims) {
+      gone.add(id);
+      const node = input.view.assignments.get(id)?.value.node ?? '';
+      evictions.push(`${shortName(name)} on ${node} would be stopped to make room for ${shortName(service)}`);
+    }
+  };
   const placements = services
     .toSorted((a, b) => b.spec.priority - a.spec.priority)
-    .flatMap((service) => (isGlobal(service.spec.mode) ? planGlobal(input, engine, service) : planSlots(input, engine, service, bound)));
+    .flatMap((service) =>
+      isGlobal(service.spec.mode) ? planGlobal(input, engine, service) : planSlots({ ...input, evict }, engine, service, bound),
+    );
   const after = reservedByNode(table);
   const capacity = [...table.nodes()].map((node) =>
     NodeCapacity.create({
@@ -59,7 +73,15 @@ export function planPlacements(input: DryRunInput, services: readonly DryService
       reservedAfter: resourcesOf(after.get(node.name)!),
     }),
   );
-  return { placements, capacity: capacity.sort((a, b) => (a.node < b.node ? -1 : 1)), warnings: warningsOf(table) };
+  return { placements, capacity: capacity.sort((a, b) => (a.node < b.node ? -1 : 1)), warnings: [...warningsOf(table), ...evictions] };
+}
+
+/** Finds who would have to go for containers that found no place. */
+type Evict = (service: string, spec: ServiceSpec, demand: Demand, missing: number) => void;
+
+/** "app/service" of a full name. */
+function shortName(service: string): string {
+  return service.slice(service.indexOf('/') + 1);
 }
 
 function reservedByNode(table: NodeTable): Map<string, Amounts> {
@@ -103,7 +125,12 @@ function planGlobal(
     });
 }
 
-function planSlots(input: DryRunInput, engine: Engine, { key, spec, slots }: DryService, bound: Map<string, string>): PlannedPlacement[] {
+function planSlots(
+  input: DryRunInput & { evict: Evict },
+  engine: Engine,
+  { key, spec, slots }: DryService,
+  bound: Map<string, string>,
+): PlannedPlacement[] {
   const id = serviceId(key);
   const volumes = (spec.container?.mounts ?? [])
     .filter(({ type, source }) => type === MountType.volume && source !== '')
@@ -122,6 +149,7 @@ function planSlots(input: DryRunInput, engine: Engine, { key, spec, slots }: Dry
     );
     if (refused.length === 0) return;
     const { table, strategy, nowUs } = input;
+    input.evict(id, spec, demand, refused.length);
     const refusal = explainRefusal(table, { service: id, demand, missing: refused.length, sinceUs: nowUs, strategy });
     planned.push(...wanted.slice(placed.length).map((slot) => PlannedPlacement.create({ service: key.service, slot, refusal })));
   };

@@ -182,6 +182,14 @@ describe('dry run', () => {
     expect(new Set(scheduler.plan([service({}, [1, 2])]).placements.map(({ node: where }) => where)).size).toBe(2);
   });
 
+  test('says who would have to make room for a higher priority', async () => {
+    await write(...['a', 'b', 'c', 'd'].map((id, index) => container(id, index < 2 ? 'n1' : 'n2', { key: { ...web, service: 'batch' } })));
+    const { warnings, placements } = scheduler.plan([service({ priority: 100 }, [1])]);
+    expect(warnings).toEqual([expect.stringMatching(/^shop\/batch on n[12] would be stopped to make room for shop\/web$/)]);
+    expect(placements[0]!.refusal).toBeTruthy();
+    expect(scheduler.plan([service({ priority: 99 }, [1])]).warnings).toEqual([]);
+  });
+
   test('a required affinity that nothing holds is refused by name, and preferring it would help', () => {
     const near = Affinity.create({ service: 'cache', within: 'node.zone', required: true });
     const [first] = scheduler.plan([service({ placement: Placement.create({ affinities: [near] }) }, [1])]).placements;

@@ -1,9 +1,6 @@
 import type { Clock } from '@gantry/common';
 import {
   type Assignment,
-  AssignmentDesired,
-  ContainerState,
-  type ContainerStatus,
   type NodeScore,
   NodeSettingsAvailability,
   NodeState,
@@ -16,12 +13,14 @@ import type { Change, ClusterView } from '../cluster/view.ts';
 import { serviceId } from '../cluster/view.ts';
 import { ApartIndex } from './apart-index.ts';
 import { type DemandContext, demandOf } from './demand.ts';
-import { type Amounts, amountsOf } from './dimensions.ts';
+import { amountsOf } from './dimensions.ts';
 import { type DryRun, type DryService, planPlacements } from './dry-run.ts';
 import { Engine } from './engine.ts';
 import { explainRefusal } from './explain.ts';
 import { NodeTable } from './node-table.ts';
+import { hasEnded, needsOf, occupancyOf } from './occupancy.ts';
 import type { Demand, SchedulerNode, Strategy } from './ports.ts';
+import { bandOf, chooseVictims } from './preempt.ts';
 import { untolerated } from './taint.ts';
 
 export interface SchedulerOptions {
@@ -45,6 +44,11 @@ export interface Wanted {
   readonly pin?: { readonly node: string; readonly reason: string };
   readonly crashes?: ReadonlyMap<string, number>;
   readonly scores?: boolean;
+}
+
+/** Containers of one service that found no place. */
+export interface Squeezed extends Pick<Wanted, 'service' | 'spec' | 'replicas' | 'pin'> {
+  readonly missing: number;
 }
 
 export interface Outcome {
@@ -106,6 +110,21 @@ export class ClusterScheduler {
     const explain = (sinceUs: number): Refusal =>
       explainRefusal(this.#table, { service, demand, missing: refused.length, sinceUs, strategy: this.#strategy });
     return { placed, refused, explain };
+  }
+
+  /**
+   * Running containers, of lower bands only, that would have to stop so that the missing ones find room; none when room is coming
+   * already, or would not come of it.
+   * @throws GantryError invalidArgument when a constraint cannot be read.
+   */
+  makeRoom({ service, spec, replicas, missing, pin }: Squeezed): string[] {
+    const band = bandOf(spec.priority);
+    // Most clusters have one band: nothing is looked at then.
+    const isLower = ({ value }: { value: { spec: ServiceSpec | null } }) => bandOf(value.spec?.priority ?? 0) < band;
+    if (![...this.#view.services.values()].some(isLower)) return [];
+    const demand = demandOf(spec, { service, keptApart: this.#apart.from(service), replicas, ...(pin && { pin }) });
+    const wish = { service, demand, priority: spec.priority, missing };
+    return chooseVictims(this.#table, wish, occupancyOf(this.#view)).map(({ id }) => id);
   }
 
   /** Takes back a placement that came to nothing. */
@@ -181,19 +200,6 @@ function nodeOf(view: ClusterView, name: string): SchedulerNode | undefined {
 function closedBy(availability: NodeSettingsAvailability): string {
   if (availability === NodeSettingsAvailability.active) return '';
   return availability === NodeSettingsAvailability.cordoned ? 'cordoned' : 'draining';
-}
-
-/** What a container takes of its node while it is there. */
-function needsOf({ spec, reservation }: Assignment): Amounts {
-  if (!spec) return amountsOf(reservation ?? { cpuMillis: 0, memoryBytes: 0, ioBytesPerSecond: 0, networkBytesPerSecond: 0 });
-  return demandOf(reservation ? { ...spec, reservation, placement: null } : { ...spec, placement: null }).needs;
-}
-
-/** Whether its process is gone for good, so that it takes nothing any more. */
-function hasEnded(assignment: Assignment, status: ContainerStatus | undefined): boolean {
-  if (!status) return false;
-  if (status.state === ContainerState.complete || status.state === ContainerState.rejected) return true;
-  return status.state === ContainerState.failed && (status.final || assignment.desired === AssignmentDesired.stop);
 }
 
 function mayStayOn(demand: Demand, node: SchedulerNode): boolean {
