@@ -148,6 +148,14 @@ static int init_cpuset(int parent, int child, bool is_parent)
 	return 0;
 }
 
+static bool is_populated(int fd)
+{
+	_cleanup_free_ char *procs = NULL;
+	size_t len = 0;
+
+	return read_file_at(fd, "cgroup.procs", 1 << 20, &procs, &len) >= 0 && len > 0;
+}
+
 /* On v2 a controller works in a group only when each group above it passes it on. One that cannot
  * be passed on (processes in a group between) is no error here: the limit that needs it will be. */
 static void pass_controllers(int fd)
@@ -159,6 +167,10 @@ static void pass_controllers(int fd)
 
 	if (read_file_at(fd, "cgroup.controllers", 4096, &have, NULL) < 0 || !have[0] ||
 	    read_file_at(fd, "cgroup.subtree_control", 4096, &passed, NULL) < 0)
+		return;
+	/* A group with processes (a container's own root, when berth runs inside) may pass on only
+	 * controllers of threads, and would thereby close its children to processes. */
+	if (faccessat(fd, "cgroup.type", F_OK, 0) == 0 && is_populated(fd))
 		return;
 	for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
 		if (strstr(have, wanted[i]) && !strstr(passed, wanted[i])) {
@@ -172,14 +184,6 @@ static void pass_controllers(int fd)
 		if (strstr(have, wanted[i]))
 			(void)write_file_at(fd, "cgroup.subtree_control", one);
 	}
-}
-
-static bool is_populated(int fd)
-{
-	_cleanup_free_ char *procs = NULL;
-	size_t len = 0;
-
-	return read_file_at(fd, "cgroup.procs", 1 << 20, &procs, &len) >= 0 && len > 0;
 }
 
 static int make_level(struct cgroup *cg, struct cgroup_dir *d, int parent, const char *name,

@@ -165,6 +165,22 @@ static void detach_all(int fd)
 	}
 }
 
+/* The last rule that matches decides: ask from the end, after the rules the defaults. A rule about
+ * everything ends the program, since the verifier refuses code that cannot be reached. */
+static void emit_rules(struct program *p, const struct device_rule *rules, size_t count)
+{
+	for (size_t i = count; i > 0; i--) {
+		if (is_everything(&rules[i - 1]) && !rules[i - 1].allow)
+			break;
+		emit_rule(p, &rules[i - 1]);
+		if (is_everything(&rules[i - 1]))
+			return;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(defaults); i++)
+		emit_rule(p, &defaults[i]);
+	emit_verdict(p, 0);
+}
+
 int cgroup_attach_devices(int fd, const struct device_rule *rules, size_t count, struct err *err)
 {
 	_cleanup_arena_ struct arena arena = { 0 };
@@ -176,15 +192,7 @@ int cgroup_attach_devices(int fd, const struct device_rule *rules, size_t count,
 	if (!p)
 		return err_set(err, -ENOMEM, "no memory for the device program");
 	emit_prologue(p);
-	/* The last rule that matches decides: ask from the end, after the rules the defaults. */
-	for (size_t i = count; i > 0; i--) {
-		if (is_everything(&rules[i - 1]) && !rules[i - 1].allow)
-			break;
-		emit_rule(p, &rules[i - 1]);
-	}
-	for (size_t i = 0; i < ARRAY_LEN(defaults); i++)
-		emit_rule(p, &defaults[i]);
-	emit_verdict(p, 0);
+	emit_rules(p, rules, count);
 	if (p->full)
 		return err_set(err, -E2BIG, "linux.resources.devices: too many rules");
 	load.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;

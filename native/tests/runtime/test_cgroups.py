@@ -74,6 +74,22 @@ def a_device_that_is_allowed_works():
 
 
 @test
+def a_privileged_container_may_use_every_device():
+    def change(c):
+        c["linux"]["resources"]["devices"] = [{"allow": False, "access": "rwm"}, {"allow": True, "access": "rwm"}]
+    expect(run_script("mknod /tmp/mem c 1 11 && exec 3>/tmp/mem && echo open", change), 0, "open")
+
+
+@test
+def a_later_rule_takes_back_what_an_earlier_one_gave():
+    def change(c):
+        c["linux"]["resources"]["devices"] = [{"allow": False, "access": "rwm"}, {"allow": True, "access": "rwm"},
+                                              {"allow": False, "type": "c", "major": 1, "minor": 5, "access": "w"}]
+    r = run_script("mknod /tmp/zero c 1 5 && (exec 3</tmp/zero) && echo read; (exec 3>/tmp/zero) && echo write; true", change)
+    assert "read" in r.out and "write" not in r.out, r
+
+
+@test
 def update_changes_limits_in_place():
     with Container("/bin/sleep", "1000") as c:
         limits(c.config)
