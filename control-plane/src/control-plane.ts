@@ -1,14 +1,16 @@
 import { access } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { type Clock, Code, GantryError, type Logger } from '@gantry/common';
-import { AgentsService, type ImplementOptions, implement } from '@gantry/proto';
+import { AgentsService, type ImplementOptions, implement, Resources } from '@gantry/proto';
 import type { Server } from '@grpc/grpc-js';
+import type { UsageSource } from './api/ports.ts';
 import { createServer, createUserServices, requireModestMetadata } from './api/server.ts';
 import { ClusterView, serviceId } from './cluster/view.ts';
 import { type Config, hostOf } from './config.ts';
 import { createAgentsHandlers } from './gateway/agents-service.ts';
 import { Gateway } from './gateway/gateway.ts';
 import type { GatewayOptions } from './gateway/ports.ts';
+import type { NodeReport } from './gateway/usage-table.ts';
 import { createMetrics } from './http/metrics.ts';
 import { type HttpServer, startHttpServer } from './http/server.ts';
 import { executors, lead } from './leading.ts';
@@ -20,6 +22,7 @@ import { type ClusterSecurity, ensureBootstrapToken, openSecurity } from './secu
 import { ensureContextFile } from './security/context-file.ts';
 import { EtcdStore } from './store/etcd-store.ts';
 import type { Store } from './store/store.ts';
+import { createEstimates } from './usage/estimates.ts';
 import { EventLog } from './usage/event-log.ts';
 import { openHistory } from './usage/history.ts';
 
@@ -85,7 +88,7 @@ export async function startControlPlane(config: Config, surroundings: Surroundin
       return key ? serviceId(key) : undefined;
     },
     isShared: () => view.gateways.size > 1,
-    learn: (report) => gateway.learn(report),
+    learn: (report) => measured.learn(report),
   });
   const gatewayOptions: GatewayOptions = {
     ...{ id: config.id, address, store, view, clock, log, random, emit },
@@ -96,6 +99,7 @@ export async function startControlPlane(config: Config, surroundings: Surroundin
   };
   const gateway = new Gateway(gatewayOptions);
   gateway.usage.onReport((report) => history.record(report));
+  const measured = measureUsage({ view, clock, gateway });
   const scheduler = new ClusterScheduler({ view, clock, strategy: config.strategy, signal: ended.signal });
 
   const observed: ObserveOptions = { config, store, view, gateway, history, events };
@@ -105,8 +109,7 @@ export async function startControlPlane(config: Config, surroundings: Surroundin
     implement(AgentsService, createAgentsHandlers(gateway, gatewayOptions), calls),
     ...createUserServices(
       {
-        ...{ store, view, clock, log, events, emit, operations, version },
-        usage: gateway.usage,
+        ...{ store, view, clock, log, events, emit, operations, version, usage: measured.usage },
         streams: gateway.streams,
         planner: scheduler,
         windows: history,
@@ -146,6 +149,37 @@ export async function startControlPlane(config: Config, surroundings: Surroundin
       ended.abort();
       await Promise.all([leading.catch(() => undefined), http.close(), shutDown(server)]);
       await store.close();
+    },
+  };
+}
+
+interface Measured {
+  readonly usage: UsageSource;
+  /** Takes over what a node reports to another control plane. */
+  learn(report: NodeReport): void;
+}
+
+/** What nodes report, and what is expected of their containers from it. */
+function measureUsage({ view, clock, gateway }: { view: ClusterView; clock: Clock; gateway: Gateway }): Measured {
+  const estimates = createEstimates({
+    clock,
+    containerOf: (id) => {
+      const assignment = view.assignments.get(id)?.value;
+      if (!assignment?.key) return undefined;
+      const { key, revision, node } = assignment;
+      return { id, service: serviceId(key), revision, node, reservation: assignment.reservation ?? Resources.create() };
+    },
+  });
+  gateway.usage.onReport((report) => estimates.record(report));
+  view.onChange((changes) => {
+    for (const { collection, id, value } of changes) if (collection === 'assignments' && !value) estimates.forget(id);
+  });
+  const { usage } = gateway;
+  return {
+    usage: { latest: (id) => usage.latest(id), node: (name) => usage.node(name), estimate: (id) => estimates.estimate(id) },
+    learn: (report) => {
+      gateway.learn(report);
+      estimates.record(report);
     },
   };
 }

@@ -459,8 +459,10 @@ export interface Container {
   lastExitCode: number;
   /** Nothing more happens to it: a failed one that is not final starts again after its back-off. */
   final: boolean;
+  /** What it is expected to use, from what it and its like have used; not set once it is gone. */
+  estimate: Resources | null;
 }
-export const Container: Codec<Container> = codec('gantry.v1.Container', gantry.v1.Container, () => ({ id: '', name: '', namespace: '', app: '', service: '', slot: 0, revision: 0, node: '', state: 0, health: 0, ready: false, reason: '', exitCode: 0, restarts: 0, address: '', ports: [], image: '', imageDigest: '', createdAt: 0, startedAt: 0, finishedAt: 0, pid: 0, reservation: null, usage: null, desired: 0, oomKilled: false, refusal: null, lastReason: '', lastExitCode: 0, final: false }));
+export const Container: Codec<Container> = codec('gantry.v1.Container', gantry.v1.Container, () => ({ id: '', name: '', namespace: '', app: '', service: '', slot: 0, revision: 0, node: '', state: 0, health: 0, ready: false, reason: '', exitCode: 0, restarts: 0, address: '', ports: [], image: '', imageDigest: '', createdAt: 0, startedAt: 0, finishedAt: 0, pid: 0, reservation: null, usage: null, desired: 0, oomKilled: false, refusal: null, lastReason: '', lastExitCode: 0, final: false, estimate: null }));
 
 export const ContainerState = { pending: 0, assigned: 1, preparing: 2, starting: 3, running: 4, stopping: 5, complete: 6, failed: 7, rejected: 8, lost: 9 } as const;
 export type ContainerState = (typeof ContainerState)[keyof typeof ContainerState];

@@ -8029,6 +8029,7 @@ export const gantry = $root.gantry = (() => {
    Container.prototype.lastReason = "";
    Container.prototype.lastExitCode = 0;
    Container.prototype.final = false;
+   Container.prototype.estimate = null;
 
    Container.encode = function (message, writer, _depth) {
     if (!writer)
@@ -8098,6 +8099,8 @@ export const gantry = $root.gantry = (() => {
      writer.uint32(232).sint32(message.lastExitCode);
     if (message.final != null && $Object.hasOwnProperty.call(message, "final") && message.final !== false)
      writer.uint32(240).bool(message.final);
+    if (message.estimate != null && $Object.hasOwnProperty.call(message, "estimate"))
+     $root.gantry.v1.Resources.encode(message.estimate, writer.uint32(250).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -8391,6 +8394,12 @@ export const gantry = $root.gantry = (() => {
         delete message.final;
        continue;
       }
+     case 31: {
+       if (wireType !== 2)
+        break;
+       message.estimate = $root.gantry.v1.Resources.decode(reader, reader.size(), $undefined, _depth + 1, message.estimate);
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -8622,6 +8631,11 @@ export const gantry = $root.gantry = (() => {
     if (object.final != null)
      if (object.final)
       message.final = $Boolean(object.final);
+    if (object.estimate != null) {
+     if (!$util.isObject(object.estimate))
+      throw $TypeError(".gantry.v1.Container.estimate: object expected");
+     message.estimate = $root.gantry.v1.Resources.fromObject(object.estimate, _depth + 1);
+    }
     return message;
    };
 
@@ -8681,6 +8695,7 @@ export const gantry = $root.gantry = (() => {
      object.lastReason = "";
      object.lastExitCode = 0;
      object.final = false;
+     object.estimate = null;
     }
     if (message.id != null && $Object.hasOwnProperty.call(message, "id"))
      object.id = message.id;
@@ -8765,6 +8780,8 @@ export const gantry = $root.gantry = (() => {
      object.lastExitCode = message.lastExitCode;
     if (message.final != null && $Object.hasOwnProperty.call(message, "final"))
      object.final = message.final;
+    if (message.estimate != null && $Object.hasOwnProperty.call(message, "estimate"))
+     object.estimate = $root.gantry.v1.Resources.toObject(message.estimate, options, _depth + 1);
     return object;
    };
 

@@ -78,6 +78,15 @@ describe('List', () => {
 });
 
 describe('Get', () => {
+  test('tells what a container is expected to use while it has not ended', async () => {
+    await world.commit(...containerWrites('measured', { key, slot: 3, assignment: { spec } }));
+    const measured = await containers().get(GetContainerRequest.create({ container: 'measured' }));
+    expect(measured).toMatchObject({ usage: { cpuMillis: 250 }, estimate: { cpuMillis: 300 } });
+    const ended = { key, slot: 3, state: ContainerState.complete, assignment: { spec } };
+    await world.commit(...containerWrites('measured', ended));
+    expect(await containers().get(GetContainerRequest.create({ container: 'measured' }))).toMatchObject({ estimate: null });
+  });
+
   test.each(['aabb01', 'aabb01'.slice(0, 6), 'shop/web.1', 'web.1'])('finds by %s', async (text) => {
     expect((await containers().get(GetContainerRequest.create({ container: text }))).id).toBe('aabb01');
   });

@@ -13,6 +13,7 @@ import type {
   Operation,
   PlannedPlacement,
   PullImageProgress,
+  Resources,
   ServiceKey,
   ServiceSpec,
   Usage,
@@ -46,6 +47,8 @@ interface EventSource {
 export interface UsageSource {
   latest(containerId: string): Usage | undefined;
   node(name: string): Usage | undefined;
+  /** What a container is expected to use; undefined when it is not assigned. */
+  estimate(containerId: string): Resources | undefined;
 }
 
 /** Streams to agents. They throw `unavailable` when no session of the node is here. */

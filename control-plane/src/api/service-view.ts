@@ -57,7 +57,11 @@ function stateOf(view: ClusterView, record: ContainerRecord): ContainerState {
 /** One container as users see it. */
 export function viewContainer({ view, usage }: Pick<Picture, 'view' | 'usage'>, record: ContainerRecord): Container {
   const { id, node } = record.assignment;
-  return joinContainer(record, { usage: usage.latest(id), nodeLost: view.nodeState(node) === NodeState.lost });
+  return joinContainer(record, {
+    usage: usage.latest(id),
+    estimate: usage.estimate(id),
+    nodeLost: view.nodeState(node) === NodeState.lost,
+  });
 }
 
 /** Slots of a service that wait for a place, as containers without an id. */

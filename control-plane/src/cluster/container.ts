@@ -5,6 +5,7 @@ import {
   ContainerState,
   type ContainerStatus,
   type Refusal,
+  type Resources,
   type Service,
   type ServiceSpec,
   ServiceSpecMode,
@@ -30,6 +31,8 @@ export function containerName(assignment: Pick<Assignment, 'key' | 'slot' | 'nod
 
 export interface ContainerExtras {
   usage?: Usage | undefined;
+  /** What it is expected to use. */
+  estimate?: Resources | undefined;
   /** Whether its node is lost: a container there that has not ended is shown as `lost`. */
   nodeLost?: boolean;
 }
@@ -54,6 +57,7 @@ export function joinContainer(record: ContainerRecord, extras: ContainerExtras =
     final: isOver(status),
     createdAt: assignment.createdAt,
     usage: extras.usage ?? null,
+    estimate: isOver(status) ? null : (extras.estimate ?? null),
     reason: status?.reason || assignment.reason,
     ...(status && reported(status, state)),
   });

@@ -19,6 +19,7 @@ import {
   NodeSettings,
   Operation,
   PullImageProgress,
+  Resources,
   type ServiceDescriptor,
   type ServiceKey,
   Usage,
@@ -157,7 +158,11 @@ function withUser<C extends object>(client: C, { name, namespace }: { name: stri
 
 function fakes(events: Event[], planned: PlannedService[][], view: ClusterView) {
   return {
-    usage: { latest: (id: string) => (id === 'measured' ? Usage.create({ at: 1, cpuMillis: 250 }) : undefined), node: () => undefined },
+    usage: {
+      latest: (id: string) => (id === 'measured' ? Usage.create({ at: 1, cpuMillis: 250 }) : undefined),
+      node: () => undefined,
+      estimate: (id: string) => (id === 'measured' ? Resources.create({ cpuMillis: 300 }) : undefined),
+    },
     planner: {
       plan: (services: readonly PlannedService[]) => {
         planned.push([...services]);
