@@ -36,40 +36,6 @@ const slots = (name: string) =>
 const nodes = (name: string) => [...new Set(cluster.running(name).map(({ node }) => node))].sort();
 const images = (name: string) => [...new Set(cluster.running(name).map(({ spec }) => spec?.container?.image ?? ''))].sort();
 
-describe('priorities', () => {
-  const cores = { reservation: { cpuMillis: 2000, memoryBytes: 2 ** 26, ioBytesPerSecond: 0, networkBytesPerSecond: 0 } };
-
-  test('a pending container of a higher band gets its place, the other is stopped gracefully, told of, and waits', async () => {
-    await cluster.apply('batch', { replicas: 9, ...cores, drainUs: 7 });
-    await cluster.settle();
-    const full = slots('batch').length;
-    const stopped = new Set<string>();
-    cluster.onChange = () => {
-      for (const each of cluster.containers('batch')) if (each.reason === 'makes room for shop/web, priority 100') stopped.add(each.id);
-    };
-    await cluster.apply('web', { replicas: 1, ...cores, priority: 100 });
-    await cluster.settle();
-    expect(slots('web')).toEqual([1]);
-    expect(stopped.size).toBe(1);
-    expect(slots('batch')).toHaveLength(full - 1);
-    expect(cluster.events.filter(({ type }) => type === 'ContainerPreempted').map(({ message }) => message)).toEqual([
-      expect.stringMatching(/^shop\/batch on n\d makes room for shop\/web, which has a higher priority$/),
-    ]);
-    expect(cluster.refusal('web')).toBeUndefined();
-  });
-
-  test('nobody of the same band is stopped', async () => {
-    await cluster.apply('batch', { replicas: 9, ...cores });
-    await cluster.settle();
-    const before = cluster.running('batch').map(({ id }) => id);
-    await cluster.apply('web', { replicas: 1, ...cores, priority: 99 });
-    await cluster.settle();
-    await cluster.pass(30_000);
-    expect(slots('web')).toEqual([]);
-    expect(cluster.running('batch').map(({ id }) => id)).toEqual(before);
-  });
-});
-
 describe('replicated services', () => {
   test('one that must be near another is placed as soon as the other is', async () => {
     const affinities = [Affinity.create({ service: 'cache', required: true })];

@@ -69,6 +69,8 @@ export class Engine {
       const scores = request.scores ? this.#scores(index, counts, row, request, { crashesOn, proximity }) : unscored;
       const here = table.chargeRow(service, id, row, demand.needs);
       placed.push({ id, node: table.node(row)!.name, scores });
+      // Nobody looks at the scratch index again: it is built anew for whoever takes it next.
+      if (index === this.#scratch && placed.length === ids.length) break;
       if (here === 1) touched.add(row);
       if (proximity) {
         for (const other of proximity.placed(row)) {
@@ -79,8 +81,10 @@ export class Engine {
       } else index.set(row, index.adjusted(row, demand, here, crashesOn.get(row) ?? 0));
       if (counts.length > 0) countUp(counts, index.prefixesOf(row), 1);
     }
-    for (const row of touched) index.reset(row);
-    index.settled();
+    if (index !== this.#scratch) {
+      for (const row of touched) index.reset(row);
+      index.settled();
+    }
     return { placed, refused: ids.slice(placed.length) };
   }
 

@@ -21,6 +21,8 @@ export class ScoreIndex {
   #strategy: Strategy;
   #eligible: Eligibility;
   #sequence = -1;
+  /** The best row of the last scan, while its tree has not been built: one look needs no tree. */
+  #scanned: number | undefined;
   #groups: Group[] = [];
   #groupOf = new Int32Array(0);
   #positionOf = new Int32Array(0);
@@ -81,6 +83,7 @@ export class ScoreIndex {
    * @param counts containers of the service by prefix.
    */
   best(counts: Int32Array): number {
+    if (this.#scanned !== undefined) return this.#scanned;
     let chosen = -1;
     let chosenGroup: Group | undefined;
     let chosenScore = impossible;
@@ -103,6 +106,7 @@ export class ScoreIndex {
   }
 
   set(row: number, score: number): void {
+    this.#grow();
     this.#groups[this.#groupOf[row]!]!.tournament.set(this.#positionOf[row]!, score);
   }
 
@@ -128,8 +132,16 @@ export class ScoreIndex {
     return this.#eligible.avoided[row] === 1;
   }
 
+  /** Builds the tree over what was scanned, before the first score changes. */
+  #grow(): void {
+    if (this.#scanned === undefined) return;
+    this.#scanned = undefined;
+    this.#groups[0]!.tournament.rebuild();
+  }
+
   #build(): void {
     const table = this.#table;
+    this.#scanned = undefined;
     if (this.#demand.preferences.length === 0) this.#buildOne();
     else this.#buildGroups();
     this.#sequence = table.sequence;
@@ -140,8 +152,7 @@ export class ScoreIndex {
     this.#prefixCount = 0;
     const kept = this.#groups.length === 1 ? this.#groups[0] : undefined;
     if (kept && kept.rows === this.#positionOf && kept.rows.length === length) {
-      scanScores(this.#table, this.#demand, this.#strategy, this.#eligible, kept.tournament.scores);
-      kept.tournament.rebuild();
+      this.#scanned = scanScores(this.#table, this.#demand, this.#strategy, this.#eligible, kept.tournament.scores);
       return;
     }
     if (this.#positionOf.length !== length || this.#groups.length !== 1) {
