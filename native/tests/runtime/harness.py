@@ -4,7 +4,7 @@ A test is a function with the decorator `test`; it fails by an exception. The ru
 named by $OCI_RUNTIME (berth, crun, runc, ...), so that the suite tests the specification and not one
 program. Tests of extensions carry `ours=True` and are skipped for other runtimes.
 """
-import copy
+import ctypes
 import json
 import os
 import shutil
@@ -111,6 +111,11 @@ class Suite:
 
     @classmethod
     def open(cls):
+        # A mount namespace of our own: what others mount meanwhile must not look like a leak.
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.unshare(0x00020000) != 0:
+            raise OSError(ctypes.get_errno(), "unshare")
+        subprocess.run(["mount", "--make-rprivate", "/"], check=True)
         cls.folder = tempfile.mkdtemp(prefix="berth-suite-", dir=os.environ.get("TMPDIR", "/tmp"))
         os.chmod(cls.folder, 0o755)
         cls.root = os.path.join(cls.folder, "state")
