@@ -9,7 +9,7 @@ status=0
 if [ -z "${OCI_RUNTIME:-}" ]; then
 	"$here/../build/unit" | tee -a "$out" || status=1
 	"$here/netd.py" 2>&1 | tee -a "$out"
-	"$here/monitor.py" 2>&1 | tee -a "$out"
+	"$here/monitor/run.py" 2>&1 | tee -a "$out"
 fi
 python3 "$here/runtime/run.py" "$@" 2>&1 | tee -a "$out"
 awk '/^[0-9]+ passed, [0-9]+ failed$/ { p += $1; f += $3; n++ }
