@@ -27,6 +27,21 @@ static int empty_folder(int *cached, struct err *err)
 	return 0;
 }
 
+/* The host's null behind a mount that is read-only: what covers a file must not let its mode be
+ * changed. */
+static int null_clone(int null_fd)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
+					       MOUNT_ATTR_NOEXEC };
+	_cleanup_close_ int tree = sys_open_tree(null_fd, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
+	int r;
+
+	if (tree < 0)
+		return tree;
+	r = sys_mount_setattr(tree, "", AT_EMPTY_PATH, &attr);
+	return r < 0 ? r : steal_fd(&tree);
+}
+
 static int mask(const struct launch *l, const char *path, int *folder, struct err *err)
 {
 	_cleanup_close_ int target = inroot_open(l->root_fd, path);
@@ -48,7 +63,7 @@ static int mask(const struct launch *l, const char *path, int *folder, struct er
 		tree = fresh ? dup(*folder)
 			     : sys_open_tree(*folder, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
 	} else {
-		tree = sys_open_tree(l->null_fd, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
+		tree = null_clone(l->null_fd);
 	}
 	r = tree < 0 ? tree : sys_move_mount(tree, target, "");
 	return r < 0 ? err_sys(err, r, "cannot cover") : 0;

@@ -59,6 +59,19 @@ def a_console_that_is_a_symlink_does_not_reach_the_host():
         assert_untouched(path)
 
 
+@test
+def what_covers_a_masked_file_cannot_be_changed():
+    """A writable clone of the host's null would give its inode, mode and owner, to the container."""
+    with Container(script="chmod 666 /proc/keys && echo changed; true") as c:
+        c.config["linux"].setdefault("maskedPaths", []).append("/proc/keys")
+        before = os.stat("/dev/null").st_ctime_ns
+        r = expect(c.run())
+        if not OURS and os.stat("/dev/null").st_ctime_ns != before:
+            raise Skip("this runtime lets the container change the host's null")
+        assert "changed" not in r.out, r
+        assert os.stat("/dev/null").st_ctime_ns == before
+
+
 @test(ours=True)
 def a_masked_path_is_covered_by_the_real_null():
     with Container(script="cat /proc/keys /etc/secret; stat -c %t:%T /etc/secret") as c:
