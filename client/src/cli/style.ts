@@ -3,7 +3,8 @@ import pc from 'picocolors';
 
 /** Whether a stream shows colours: a terminal that is not dumb, and no NO_COLOR. */
 function shows(stream: NodeJS.WriteStream): boolean {
-  return stream.isTTY && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
+  // isTTY is undefined without a terminal, and undefined would let the library decide (it colours whenever CI is set)
+  return Boolean(stream.isTTY) && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
 }
 
 /** Colours for standard output. */
