@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { errorText, GantryError } from '@gantry/common';
 import { installation, LocalCluster } from './cluster.ts';
 import { demoEnvironment, demoFile, demoPort, publishDemo, visitDemo } from './demo.ts';
+import { waitUntil } from './process.ts';
 
 const { values } = parseArgs({
   options: {
@@ -48,7 +49,14 @@ async function demo(cluster: LocalCluster): Promise<void> {
   const answer = await visitDemo(cluster);
   console.log(`\n$ curl http://${cluster.nodeAddress(1)}:${demoPort}/cgi-bin/index.cgi\n${answer}`);
   command(cluster, 'ps');
+  await measured(cluster);
   command(cluster, 'top');
+}
+
+/** Waits for the first reports: without them there is nothing to show. */
+async function measured(cluster: LocalCluster): Promise<void> {
+  const env = { ...process.env, GANTRY_CONTEXT: cluster.contextFile };
+  await waitUntil(() => spawnSync(gantry, ['top', '-o', 'name'], { env, encoding: 'utf8' }).stdout.trim() !== '', 15_000);
 }
 
 function next(cluster: LocalCluster): void {

@@ -145,9 +145,13 @@ async function keepIdentity(
   }
 }
 
-/** Writes a join token of many uses for the nodes of a cluster that is being set up, unless the file is there. */
+/** Nodes that may join with the bootstrap token, within an hour of the first start. */
+const bootstrapUses = 50;
+const bootstrapTtlUs = 3_600_000_000;
+
+/** Writes a join token for the nodes of a cluster that is being set up, unless the file is there. */
 export async function ensureBootstrapToken(tokens: Tokens, path: string, isThere: (path: string) => Promise<boolean>): Promise<void> {
   if (await isThere(path)) return;
-  const { token } = await tokens.create({ ttlUs: 365 * 86_400_000_000, uses: 1000, description: 'made at the first start' });
+  const { token } = await tokens.create({ ttlUs: bootstrapTtlUs, uses: bootstrapUses, description: 'made at the first start' });
   await writeFileAtomic(path, `${token}\n`, { mode: 0o600 });
 }
