@@ -3,7 +3,7 @@ import pc from 'picocolors';
 
 /** Whether a stream shows colours: a terminal that is not dumb, and no NO_COLOR. */
 function shows(stream: NodeJS.WriteStream): boolean {
-  // isTTY is undefined without a terminal, and undefined would let the library decide (it colours whenever CI is set)
+  // oxlint-disable-next-line typescript/no-unnecessary-type-conversion -- without a terminal it is undefined, and the library would decide (it colours whenever CI is set)
   return Boolean(stream.isTTY) && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
 }
 
