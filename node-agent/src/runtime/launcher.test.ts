@@ -1,4 +1,6 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Launcher } from './launcher.ts';
 
@@ -23,16 +25,19 @@ test('a program gets its arguments as they are, and its outputs and exit code co
 });
 
 test('programs run side by side, and each answer finds its caller', async () => {
-  const slow = launcher.run('/bin/sh', ['-c', 'while ! test -e "$0"; do sleep 0.01; done; echo slow', `/proc/${process.pid}/fd/9999`]);
-  let over = false;
-  void slow
-    .catch(() => {})
-    .finally(() => {
-      over = true;
-    });
-  const many = await Promise.all(Array.from({ length: 40 }, (_, index) => launcher.run('/bin/echo', [String(index)])));
-  expect(many).toEqual(Array.from({ length: 40 }, (_, index) => ({ code: 0, output: String(index) })));
-  expect(over).toBe(false);
+  const folder = mkdtempSync(join(tmpdir(), 'gantry-launcher-'));
+  const gate = join(folder, 'gate');
+  try {
+    const slow = launcher.run('/bin/sh', ['-c', 'until test -e "$0"; do sleep 0.01; done; echo slow', gate]);
+    const many = await Promise.all(Array.from({ length: 40 }, (_, index) => launcher.run('/bin/echo', [String(index)])));
+    expect(many).toEqual(Array.from({ length: 40 }, (_, index) => ({ code: 0, output: String(index) })));
+    // only now may the slow one end
+    writeFileSync(gate, '');
+    expect(await slow).toEqual({ code: 0, output: 'slow' });
+  } finally {
+    writeFileSync(gate, '');
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test('a program that is not there is an exit code with the name', async () => {
