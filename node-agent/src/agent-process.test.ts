@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as later } from 'node:timers/promises';
@@ -122,10 +122,13 @@ given('what ended while no agent was there is told with its exit code, and resta
   server.snapshot = Assignments.create({
     revision: 2,
     snapshot: true,
-    upserts: [shell('b1', 'trap "exit 9" USR1; while :; do sleep 0.02; done')],
+    upserts: [shell('b1', 'trap "exit 9" USR1; echo ready; while :; do sleep 0.02; done')],
   });
   const first = await startAgent();
   const { pid } = await told(first, 'b1', runs);
+  // a process 1 without its trap would ignore the signal
+  const log = join(folder, 'data/containers/b1/state/log');
+  while (!existsSync(log) || !readFileSync(log, 'utf8').includes('ready')) await later(5);
   await first.message((one) => one.assignmentsAck?.revision === 2);
   await killAgent();
   process.kill(pid, 'SIGUSR1');
